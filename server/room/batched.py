@@ -1,0 +1,84 @@
+"""Natural batching: one call in flight; what comes meanwhile goes together into the next.
+
+Under little load a call goes out at once, alone; under much, calls grow instead of multiplying. Knows
+nothing of what is called. Rules: every item is answered exactly once; what waits is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from liveroom.server.room.ports import Refused
+
+_log = logging.getLogger("liveroom.batched")
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+MAX_WAITING = 100_000  # items; beyond it a new one is refused at once with ``unavailable``
+
+
+class Batched(Generic[Item, Answer]):
+    """Calls ``call`` with up to ``limit`` items; it returns one answer for each, in order."""
+
+    def __init__(self, call: Callable[[list[Item]], Awaitable[list[Answer | Refused]]], limit: int) -> None:
+        self._call = call
+        self._limit = limit
+        self._waiting: deque[tuple[Item, Callable[[Answer | Refused], None]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether nothing waits and nothing is in flight."""
+        return self._task is None
+
+    def submit(self, item: Item, done: Callable[[Answer | Refused], None]) -> None:
+        """Queue an item; ``done`` is called with its answer."""
+        if len(self._waiting) >= MAX_WAITING:
+            done(Refused("unavailable", "too many requests wait for the store", 1000))
+            return
+        self._waiting.append((item, done))
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._drain())
+
+    async def ask(self, item: Item) -> Answer:
+        """Queue an item and wait for its answer.
+
+        :raises Refused: the item was refused, or the store is unavailable.
+        """
+        future: asyncio.Future[Answer | Refused] = asyncio.get_running_loop().create_future()
+        self.submit(item, lambda answer: future.done() or future.set_result(answer))
+        answer = await future
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
+
+    async def join(self) -> None:
+        """Wait until everything submitted so far is answered."""
+        while self._task is not None:
+            await asyncio.wait((self._task,))
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                count = min(self._limit, len(self._waiting))
+                batch = [self._waiting.popleft() for _ in range(count)]
+                answers: list[Answer | Refused]
+                try:
+                    answers = await self._call([item for item, _ in batch])
+                except Refused as refusal:
+                    answers = [refusal] * count
+                except Exception:
+                    _log.exception("a batched call failed")
+                    answers = [Refused("internal", "a fault of the server", 1000)] * count
+                for (_, done), answer in zip(batch, answers, strict=True):
+                    try:
+                        done(answer)
+                    except Exception:
+                        _log.exception("answering failed")
+        finally:
+            self._task = None
