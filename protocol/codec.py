@@ -16,7 +16,12 @@ from typing import Any
 import msgspec
 
 from liveroom.protocol.commands import COMMAND_TYPES, Command, CommandId
-from liveroom.protocol.names import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
+from liveroom.protocol.names import (
+    JSON_SUBPROTOCOL,
+    MAX_COMMAND_ID_CHARS,
+    MAX_SAFE_INTEGER,
+    MSGPACK_SUBPROTOCOL,
+)
 
 
 class Encoding(enum.IntEnum):
@@ -39,12 +44,14 @@ class BadMessage(Exception):
         self.id = id
 
 
-_json_command = msgspec.json.Decoder(Command)
-_msgpack_command = msgspec.msgpack.Decoder(Command)
+_json_command: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+_msgpack_command: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
 _json_any = msgspec.json.Decoder()
 _msgpack_any = msgspec.msgpack.Decoder()
 _json_encoder = msgspec.json.Encoder()
 _msgpack_encoder = msgspec.msgpack.Encoder()
+# Text that is not UTF-8 raises UnicodeError, a map as a key ValueError, and neither is a DecodeError.
+_UNDECODABLE = (msgspec.DecodeError, RecursionError, ValueError)
 
 
 def decode_command(data: bytes | str, encoding: Encoding) -> Command:
@@ -57,7 +64,7 @@ def decode_command(data: bytes | str, encoding: Encoding) -> Command:
         if encoding is Encoding.JSON:
             return _json_command.decode(data)
         return _msgpack_command.decode(data)  # type: ignore[arg-type]
-    except (msgspec.DecodeError, RecursionError) as fault:
+    except _UNDECODABLE as fault:
         raise _explain(data, encoding, fault) from None
 
 
@@ -66,19 +73,24 @@ def _explain(data: bytes | str, encoding: Encoding, fault: Exception) -> BadMess
     name = "JSON" if encoding is Encoding.JSON else "MessagePack"
     try:
         value: Any = _json_any.decode(data) if encoding is Encoding.JSON else _msgpack_any.decode(data)  # type: ignore[arg-type]
-    except (msgspec.DecodeError, RecursionError, ValueError) as broken:
+    except _UNDECODABLE as broken:
         return BadMessage("bad_message", f"not {name}: {broken}")
     if not isinstance(value, dict):
         return BadMessage("bad_message", f"a message is one {name} map with a 'type'")
     raw_id = value.get("id")
-    is_id = isinstance(raw_id, str | int) and not isinstance(raw_id, bool)
-    id = raw_id if is_id and len(str(raw_id)) <= 64 else None
+    id = raw_id if _is_command_id(raw_id) else None
     kind = value.get("type")
     if not isinstance(kind, str):
         return BadMessage("bad_message", "the field 'type' is missing or not a string", id)
     if kind not in COMMAND_TYPES:
         return BadMessage("unknown_type", f"no command {kind[:64]!r}; there are {', '.join(COMMAND_TYPES)}", id)
     return BadMessage("bad_message", f"{kind}: {fault}", id)
+
+
+def _is_command_id(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= MAX_COMMAND_ID_CHARS
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_SAFE_INTEGER
 
 
 def encode(message: msgspec.Struct, encoding: Encoding) -> bytes:

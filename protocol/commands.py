@@ -11,9 +11,11 @@ from typing import Annotated
 
 import msgspec
 
-from liveroom.protocol.names import MAX_COMMAND_ID_CHARS
+from liveroom.protocol.names import MAX_COMMAND_ID_CHARS, MAX_SAFE_INTEGER
 
-CommandId = Annotated[str, msgspec.Meta(max_length=MAX_COMMAND_ID_CHARS)] | int
+SafeInteger = Annotated[int, msgspec.Meta(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER)]
+
+CommandId = Annotated[str, msgspec.Meta(max_length=MAX_COMMAND_ID_CHARS)] | SafeInteger
 """The client's own id of a command, echoed in the reply."""
 
 
@@ -48,14 +50,14 @@ class Cancel(msgspec.Struct, tag="cancel", tag_field="type", gc=False):
 class Ping(msgspec.Struct, tag="ping", tag_field="type", gc=False):
     """Ask for the server's time. ``t`` is the client's own clock in ms, echoed as it came."""
 
-    t: int | float
+    t: SafeInteger | float
 
 
 class Seen(msgspec.Struct, tag="seen", tag_field="type", gc=False):
     """A sampled latency report: batch ``offset`` was shown ``lag_ms`` after it was made. Not answered."""
 
     offset: int
-    lag_ms: int | float
+    lag_ms: SafeInteger | float
 
 
 Command = Comment | Like | Claim | Cancel | Ping | Seen

@@ -31,7 +31,7 @@ LEASE_RENEW_S = 4.0  # the store forgets a node's viewers after 10 s
 _encode = msgspec.json.encode
 
 
-class CommentIds:
+class Ids:
     """Ids no other process makes: this process's prefix and a counter."""
 
     def __init__(self, prefix: str) -> None:
@@ -47,7 +47,7 @@ class CommentIds:
 class RoomDesk:
     """See the module."""
 
-    def __init__(self, room: Room, store: RoomStore, comments_per_s: float, ids: CommentIds) -> None:
+    def __init__(self, room: Room, store: RoomStore, comments_per_s: float, ids: Ids) -> None:
         self.room = room
         self._store = store
         self._ids = ids

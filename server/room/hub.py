@@ -10,8 +10,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from liveroom.server.room.desk import CommentIds, RoomDesk
-from liveroom.server.room.ports import Delivery, Refused, RoomStore, Unavailable, Viewer
+from liveroom.server.room.desk import Ids, RoomDesk
+from liveroom.server.room.ports import Append, Delivery, Refused, RoomStore, Unavailable, Viewer
 from liveroom.server.room.rates import Rate, Rates
 from liveroom.server.room.room import Room, RoomSettings
 
@@ -31,7 +31,7 @@ class Hub:
         *,
         comments_per_s: float,
         create_rooms: bool,
-        ids: CommentIds,
+        ids: Ids,
         idle_s: float = IDLE_S,
     ) -> None:
         self.store = store
@@ -44,7 +44,6 @@ class Hub:
         self._loading: dict[str, asyncio.Task[RoomDesk]] = {}
         self._held: dict[str, list[Delivery]] = {}  # deliveries that wait for a load or a repair to end
         self._repairs: set[asyncio.Task[None]] = set()
-        self._freeing: set[str] = set()
         limits = settings.limits
         self.comment_rates = Rates(Rate(limits.comments_per_s, limits.comments_burst))
         self.like_rates = Rates(Rate(limits.like_messages_per_s, max(1, int(limits.like_messages_per_s))))
@@ -124,6 +123,27 @@ class Hub:
         for delivery in held:
             room.receive(delivery)
         return desk
+
+    # --- from the host's side -----------------------------------------------------------------------
+
+    async def publish(self, room: str, append: Append) -> int:
+        """Append events for the host; returns the offset of the last. A room held here batches them.
+
+        :raises Refused: ``unknown_room``, ``room_closed``, ``id_reused`` or ``unavailable``.
+        """
+        desk = self.desks.get(room)
+        if desk is not None:
+            return await desk.appends.ask(append)
+        await self.ensure(room)
+        (answer,) = await self.store.append(room, [append])
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
+
+    async def ensure(self, room: str) -> None:
+        """Make the room if rooms appear on first use here."""
+        if self._create_rooms and room not in self.desks:
+            await self.store.create(room, None)
 
     # --- following ----------------------------------------------------------------------------------
 

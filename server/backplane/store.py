@@ -1,0 +1,276 @@
+"""Rooms and sales in Redis: the ports of ``room`` and ``sale``, each call one script.
+
+Knows the scripts' arguments and answers. Never decides anything a script could decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import redis.asyncio as redis
+from redis.exceptions import RedisError
+
+from liveroom.server.backplane import keys
+from liveroom.server.backplane.lines import parse
+from liveroom.server.backplane.scripts import Scripts
+from liveroom.server.backplane.subscription import Subscription
+from liveroom.server.room.ports import Append, Beat, Delivery, LoadedRoom, Refused, RoomRecord, Unavailable
+from liveroom.server.sale.ports import Action, ClaimAnswer, ClaimRequest, Idempotency, OrderPage
+from liveroom.server.sale.rules import SaleDraft
+
+_log = logging.getLogger("liveroom.store")
+
+MAX_LIVE_SALES = 100  # in a room
+LEASE_MS = 10_000  # a node's viewers are counted this long after its last beat
+CLOCK_EVERY_S = 10.0
+
+
+class StoreSettings(NamedTuple):
+    """How much is kept, and how often state and order facts are told. Times in ms."""
+
+    node: str
+    history_events: int
+    history_ms: int
+    state_window_ms: int
+    order_fact_ms: int
+
+
+class RedisStore:
+    """Implements ``RoomStore`` and ``SaleStore``."""
+
+    def __init__(self, client: redis.Redis, subscription: Subscription, settings: StoreSettings) -> None:
+        self._client = client
+        self._scripts = Scripts(client)
+        self._subscription = subscription
+        self._s = settings
+        self._clock_offset_ms = 0.0
+        self._beat_number = time.time_ns() // 1_000_000  # grows over restarts of a node of this name
+
+    # --- clock --------------------------------------------------------------------------------------
+
+    def now_ms(self) -> int:
+        """Return Redis's clock, as last compared, ms since the Unix epoch."""
+        return int(time.time() * 1000 + self._clock_offset_ms)
+
+    async def read_clock(self) -> None:
+        """Compare this process's clock with Redis's; a sample taken over a slow round trip is left."""
+        before = time.time()
+        try:
+            seconds, micros = await self._client.time()
+        except (RedisError, OSError) as fault:
+            raise Unavailable() from fault
+        after = time.time()
+        if after - before < 1:
+            self._clock_offset_ms = (seconds + micros / 1e6 - (before + after) / 2) * 1000
+
+    async def keep_clock(self) -> None:
+        """Compare clocks now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(CLOCK_EVERY_S)
+            try:
+                await self.read_clock()
+            except Unavailable:
+                _log.debug("clock not compared: the store is away")
+
+    # --- rooms --------------------------------------------------------------------------------------
+
+    def _log_args(self, room: str) -> list[Any]:
+        return [keys.channel(room), self._s.history_events, self._s.history_ms]
+
+    async def create(self, room: str, title: str | None) -> tuple[RoomRecord, bool]:
+        """See ``RoomStore``."""
+        args = [_new_epoch(), title or "", "1" if title is not None else ""]
+        new, flat = await self._scripts.call("create", [keys.key(room, "room")], args)
+        return _record(room, _hash(flat)), bool(new)
+
+    async def record(self, room: str) -> RoomRecord | None:
+        """See ``RoomStore``."""
+        fields = await self._read(self._client.hgetall(keys.key(room, "room")))
+        return _record(room, fields) if fields else None
+
+    async def load(self, room: str, *, after: tuple[str, int] | None, create: bool) -> LoadedRoom | None:
+        """See ``RoomStore``."""
+        epoch, offset = after or ("", 0)
+        answer = await self._scripts.call(
+            "load",
+            [keys.key(room, name) for name in ("room", "log", "nodes", "sales")],
+            [_new_epoch(), "1" if create else "", epoch, offset, self._s.history_events, keys.sale_prefix(room)],
+        )
+        if answer is None:
+            return None
+        flat, sales, state, batches, now = answer
+        fields = _hash(flat)
+        return LoadedRoom(
+            record=_record(room, fields),
+            pinned=fields.get(b"pinned", b""),
+            sales=sales,
+            state=state,
+            deliveries=[parse(batch) for batch in batches],
+            now=int(now),
+        )
+
+    async def append(self, room: str, appends: list[Append]) -> list[int | Refused]:
+        """See ``RoomStore``."""
+        names = [keys.key(room, "room"), keys.key(room, "log")]
+        args = self._log_args(room)
+        for lines, changes, idempotency_key, fingerprint in appends:
+            if idempotency_key:
+                names.append(keys.key(room, f"idem:{idempotency_key}"))
+            args += (len(names) - 2 if idempotency_key else 0, fingerprint, len(changes))
+            for change in changes:
+                args += change
+            args.append(len(lines))
+            args += lines
+        answers = await self._scripts.call("append", names, args)
+        return [answer if isinstance(answer, int) else _refused(answer) for answer in answers]
+
+    async def beat(self, room: str, *, likes: int, viewers: int, sales: list[str]) -> Beat:
+        """See ``RoomStore``."""
+        self._beat_number += 1
+        names = [keys.key(room, name) for name in ("room", "log", "nodes", "gate")]
+        names += [keys.sale_prefix(room) + sale for sale in sales]
+        s = self._s
+        args = [*self._log_args(room), s.node, self._beat_number, viewers, LEASE_MS, likes]
+        args += [max(1, s.state_window_ms * 4 // 5), s.order_fact_ms]
+        answer = await self._scripts.call("beat", names, args)
+        if answer is None:
+            raise Refused("unknown_room", f"there is no room {room!r}")
+        return Beat(int(answer[0]), bool(answer[1]), bool(answer[2]))
+
+    async def open_orders(self, room: str, users: list[str]) -> list[bytes]:
+        """See ``RoomStore``."""
+        answers: list[bytes] = await self._scripts.call(
+            "open_orders", [keys.key(room, "open"), keys.key(room, "orders")], list(users)
+        )
+        return answers
+
+    async def follow(self, room: str, receive: Callable[[Delivery], None]) -> None:
+        """See ``RoomStore``."""
+        await self._subscription.follow(keys.channel(room), lambda message: receive(parse(message)))
+
+    async def unfollow(self, room: str) -> None:
+        """See ``RoomStore``."""
+        await self._subscription.unfollow(keys.channel(room))
+
+    # --- sales --------------------------------------------------------------------------------------
+
+    async def create_sale(self, room: str, draft: SaleDraft, idempotency: Idempotency) -> bytes:
+        """See ``SaleStore``."""
+        d = draft
+        answer = await self._scripts.call(
+            "sale_create",
+            [keys.key(room, name) for name in ("room", "log", "sales", f"idem:{idempotency.key}")],
+            [
+                *self._log_args(room),
+                keys.sale_prefix(room),
+                MAX_LIVE_SALES,
+                idempotency.fingerprint,
+                d.sku,
+                d.title,
+                d.price,
+                d.currency,
+                d.stock,
+                "" if d.per_user_limit is None else d.per_user_limit,
+                "" if d.starts_at is None else d.starts_at,
+                "" if d.ends_at is None else d.ends_at,
+                d.hold_seconds,
+            ],
+        )
+        return _answered(answer)
+
+    async def act(
+        self, room: str, sale: str, action: Action, units: int = 0, idempotency: Idempotency = Idempotency()
+    ) -> bytes:
+        """See ``SaleStore``."""
+        names = [keys.key(room, "room"), keys.key(room, "log"), keys.sale_prefix(room) + sale]
+        names.append(keys.key(room, f"idem:{idempotency.key}"))
+        args = [*self._log_args(room), action, units, idempotency.fingerprint]
+        return _answered(await self._scripts.call("sale_act", names, args))
+
+    async def sales(self, room: str, after: int, limit: int) -> tuple[list[bytes], int | None]:
+        """See ``SaleStore``."""
+        ids = await self._read(self._client.lrange(keys.key(room, "sales"), after, after + limit))
+        found = [await self.act(room, id.decode(), "read") for id in ids[:limit]]
+        return found, after + limit if len(ids) > limit else None
+
+    async def claims(self, room: str, sale: str, requests: list[ClaimRequest]) -> list[ClaimAnswer]:
+        """See ``SaleStore``."""
+        prefix = keys.sale_prefix(room) + sale
+        names = [keys.key(room, "room"), keys.key(room, "log"), prefix, f"{prefix}:taken", f"{prefix}:answers"]
+        names += [keys.key(room, name) for name in ("orders", "order_ids", "open", "outbox")]
+        args = [*self._log_args(room), self._s.order_fact_ms]
+        for user, name, id, quantity, order in requests:
+            # 1 and "1" are two ids: a string goes with a mark before it.
+            args += (user, name, f"s{id}" if isinstance(id, str) else id, quantity, order)
+        answer = await self._scripts.call("claims", names, args)
+        flat = iter(answer[2:])
+        return [ClaimAnswer(status.decode(), order.decode(), left) for status, order, left in zip(flat, flat, flat, strict=True)]
+
+    async def order(self, room: str, order: str) -> bytes | None:
+        """See ``SaleStore``."""
+        found: bytes | None = await self._read(self._client.hget(keys.key(room, "orders"), order))
+        return found
+
+    async def orders(self, room: str, after: int, limit: int) -> OrderPage:
+        """See ``SaleStore``."""
+        ids = await self._read(self._client.lrange(keys.key(room, "order_ids"), after, after + limit))
+        page = ids[:limit]
+        found = await self._read(self._client.hmget(keys.key(room, "orders"), page)) if page else []
+        return OrderPage([order for order in found if order], after + limit if len(ids) > limit else None)
+
+    async def ping(self) -> None:
+        """See that Redis answers.
+
+        :raises Unavailable: it does not.
+        """
+        await self._read(self._client.ping())
+
+    async def _read(self, call: Any) -> Any:
+        try:
+            return await call
+        except (RedisError, OSError) as fault:
+            raise Unavailable() from fault
+
+
+def _new_epoch() -> str:
+    return f"{int(time.time() * 1000):x}{secrets.token_hex(3)}"
+
+
+def _hash(flat: list[bytes]) -> dict[bytes, bytes]:
+    pairs = iter(flat)
+    return dict(zip(pairs, pairs, strict=True))
+
+
+def _record(room: str, fields: dict[bytes, bytes]) -> RoomRecord:
+    closed_at = fields.get(b"closed_at")
+    return RoomRecord(
+        room=room,
+        title=fields[b"title"].decode(),
+        epoch=fields[b"epoch"].decode(),
+        offset=int(fields[b"offset"]),
+        created_at=int(fields[b"created_at"]),
+        closed_at=int(closed_at) if closed_at else None,
+    )
+
+
+_MESSAGES = {
+    "unknown_room": "there is no such room",
+    "room_closed": "the room is closed",
+    "id_reused": "this Idempotency-Key was used for another request",
+}
+
+
+def _refused(code: bytes) -> Refused:
+    name = code.decode()
+    return Refused(name, _MESSAGES[name])
+
+
+def _answered(answer: bytes | list[bytes]) -> bytes:
+    if isinstance(answer, list):
+        raise Refused(answer[0].decode(), answer[1].decode())
+    return answer

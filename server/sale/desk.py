@@ -1,0 +1,96 @@
+"""The claim desk: gathers the claims of a sale into one call to the store, and answers each.
+
+Knows ``SaleStore``. Never knows Redis or a socket. Rules: claims of a sale are decided in the order they
+came; every claim is answered exactly once; when the store is away the answer says that the outcome is
+unknown and to ask again with the same id, which is always safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
+import msgspec
+
+from liveroom.protocol.commands import Cancel, Claim
+from liveroom.protocol.messages import Ack, ClaimStatus
+from liveroom.server.room.batched import Batched
+from liveroom.server.room.desk import Ids
+from liveroom.server.room.ports import Refused, Viewer
+from liveroom.server.sale.ports import ClaimAnswer, ClaimRequest, SaleStore
+
+MAX_CLAIMS = 256  # in one call: some 3 ms of the store's time, which everyone else waits for
+_KEEP_QUIET_SALES = 64
+
+_REFUSALS = {
+    "unknown_sale": "there is no such sale in this room",
+    "id_reused": "this id was used for a claim of another quantity",
+}
+
+
+class ClaimDesk:
+    """See the module."""
+
+    def __init__(self, store: SaleStore, ids: Ids) -> None:
+        self._store = store
+        self._ids = ids
+        self._sales: dict[tuple[str, str], Batched[ClaimRequest, ClaimAnswer]] = {}
+        self._cancels: Batched[tuple[str, str, str], None] = Batched(self._decide_cancels, 64)
+        self.outcomes: dict[str, int] = {}
+
+    def claim(self, room: str, viewer: Viewer, command: Claim, done: Callable[[Ack | Refused], None]) -> None:
+        """Claim units of a sale; ``done`` gets the ack, or a refusal."""
+        batch = self._sales.get((room, command.sale))
+        if batch is None:
+            batch = self._open(room, command.sale)
+        id, outcomes = command.id, self.outcomes
+
+        def answered(answer: ClaimAnswer | Refused) -> None:
+            if isinstance(answer, Refused):
+                outcomes[answer.code] = outcomes.get(answer.code, 0) + 1
+                done(answer)
+                return
+            status, order, left = answer
+            outcomes[status] = outcomes.get(status, 0) + 1
+            if status in _REFUSALS:
+                done(Refused(status, _REFUSALS[status]))
+            elif order:
+                done(Ack(id=id, status=cast(ClaimStatus, status), order=order, expires_at=None, left=left))
+            else:
+                done(Ack(id=id, status=cast(ClaimStatus, status), left=left))
+
+        batch.submit(ClaimRequest(viewer.user, viewer.name, id, command.quantity, self._ids.next()), answered)
+
+    def _open(self, room: str, sale: str) -> Batched[ClaimRequest, ClaimAnswer]:
+        if len(self._sales) >= _KEEP_QUIET_SALES:
+            # What clients name is not trusted: names that were asked for once must not stay.
+            self._sales = {key: batch for key, batch in self._sales.items() if not batch.idle}
+        batch: Batched[ClaimRequest, ClaimAnswer] = Batched(partial(self._decide, room, sale), MAX_CLAIMS)
+        self._sales[room, sale] = batch
+        return batch
+
+    async def _decide(self, room: str, sale: str, requests: list[ClaimRequest]) -> list[ClaimAnswer | Refused]:
+        return [*await self._store.claims(room, sale, requests)]
+
+    def cancel(self, room: str, viewer: Viewer, command: Cancel, done: Callable[[Ack | Refused], None]) -> None:
+        """Give back an order. An order that was placed at once is final; ``done`` gets the refusal."""
+        self._cancels.submit(
+            (room, viewer.user, command.order),
+            lambda answer: done(answer if isinstance(answer, Refused) else Ack(id=command.id)),
+        )
+
+    async def _decide_cancels(self, cancels: list[tuple[str, str, str]]) -> list[None | Refused]:
+        return [await self._decide_cancel(*cancel) for cancel in cancels]
+
+    async def _decide_cancel(self, room: str, user: str, id: str) -> None | Refused:
+        json = await self._store.order(room, id)
+        order = msgspec.json.decode(json) if json else None
+        if order is None or order["user"] != user:
+            return Refused("unknown_order", "you have no such order in this room")
+        return Refused("wrong_state", f"the order is {order['status']} and cannot be cancelled")
+
+    async def join(self) -> None:
+        """Wait until every claim taken in so far is answered."""
+        for batch in [*self._sales.values(), self._cancels]:
+            await batch.join()
