@@ -83,7 +83,9 @@ def _explain(data: bytes | str, encoding: Encoding, fault: Exception) -> BadMess
     if not isinstance(kind, str):
         return BadMessage("bad_message", "the field 'type' is missing or not a string", id)
     if kind not in COMMAND_TYPES:
-        return BadMessage("unknown_type", f"no command {kind[:64]!r}; there are {', '.join(COMMAND_TYPES)}", id)
+        return BadMessage(
+            "unknown_type", f"no command {kind[:64]!r}; there are {', '.join(COMMAND_TYPES)}", id
+        )
     return BadMessage("bad_message", f"{kind}: {fault}", id)
 
 

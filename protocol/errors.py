@@ -23,10 +23,16 @@ class ErrorCode(NamedTuple):
 
 ERRORS: dict[str, ErrorCode] = {
     # what was sent cannot be understood
-    "bad_message": ErrorCode(400, False, "Not one map of this encoding, or a field is missing or of a wrong type."),
-    "bad_request": ErrorCode(400, False, "The HTTP request is malformed: head, path, query, headers or JSON body."),
+    "bad_message": ErrorCode(
+        400, False, "Not one map of this encoding, or a field is missing or of a wrong type."
+    ),
+    "bad_request": ErrorCode(
+        400, False, "The HTTP request is malformed: head, path, query, headers or JSON body."
+    ),
     "unknown_type": ErrorCode(400, False, "No command of this type exists; the message was ignored."),
-    "invalid": ErrorCode(400, False, "Well-formed, but a value is outside what is allowed; the message says which."),
+    "invalid": ErrorCode(
+        400, False, "Well-formed, but a value is outside what is allowed; the message says which."
+    ),
     "too_long": ErrorCode(400, False, "The text is longer than limits.comment_chars."),
     "empty": ErrorCode(400, False, "The text is empty or only white space."),
     "id_reused": ErrorCode(409, False, "This id was used before with other parameters."),
@@ -64,7 +70,9 @@ CLOSE_CODES: dict[int, CloseCode] = {
     1000: CloseCode(False, "Closed as the client asked."),
     1002: CloseCode(False, "The client broke RFC 6455: framing, masking, opcode, reserved bit."),
     1003: CloseCode(False, "A text frame on a MessagePack connection, or a binary one on a JSON connection."),
-    1007: CloseCode(False, "A text message, or a close reason, that is not UTF-8; or data that does not inflate."),
+    1007: CloseCode(
+        False, "A text message, or a close reason, that is not UTF-8; or data that does not inflate."
+    ),
     1009: CloseCode(False, "A message larger than limits.message_bytes, after inflating."),
     1011: CloseCode(True, "A fault of the server; it has been logged."),
     1012: CloseCode(True, "The server restarts; bye.reconnect_after_ms says when to come back."),

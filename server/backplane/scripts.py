@@ -42,7 +42,17 @@ class Scripts:
 
 
 # Answers with which Redis says that it cannot do this now: loading, read only, out of memory, disk fault.
-_NOT_NOW = ("LOADING", "READONLY", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN")
+_NOT_NOW = (
+    "LOADING",
+    "READONLY",
+    "OOM",
+    "MISCONF",
+    "BUSY",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+)
 
 
 def refusal(fault: ResponseError) -> Exception:

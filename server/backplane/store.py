@@ -20,7 +20,7 @@ from liveroom.server.backplane.lines import parse
 from liveroom.server.backplane.scripts import Scripts
 from liveroom.server.backplane.subscription import Subscription
 from liveroom.server.room.ports import Append, Beat, Delivery, LoadedRoom, Refused, RoomRecord, Unavailable
-from liveroom.server.sale.ports import Action, ClaimAnswer, ClaimRequest, Idempotency, OrderPage
+from liveroom.server.sale.ports import NO_KEY, Action, ClaimAnswer, ClaimRequest, Idempotency, OrderPage
 from liveroom.server.sale.rules import SaleDraft
 
 _log = logging.getLogger("liveroom.store")
@@ -99,7 +99,14 @@ class RedisStore:
         answer = await self._scripts.call(
             "load",
             [keys.key(room, name) for name in ("room", "log", "nodes", "sales")],
-            [_new_epoch(), "1" if create else "", epoch, offset, self._s.history_events, keys.sale_prefix(room)],
+            [
+                _new_epoch(),
+                "1" if create else "",
+                epoch,
+                offset,
+                self._s.history_events,
+                keys.sale_prefix(room),
+            ],
         )
         if answer is None:
             return None
@@ -184,7 +191,7 @@ class RedisStore:
         return _answered(answer)
 
     async def act(
-        self, room: str, sale: str, action: Action, units: int = 0, idempotency: Idempotency = Idempotency()
+        self, room: str, sale: str, action: Action, units: int = 0, idempotency: Idempotency = NO_KEY
     ) -> bytes:
         """See ``SaleStore``."""
         names = [keys.key(room, "room"), keys.key(room, "log"), keys.sale_prefix(room) + sale]
@@ -201,7 +208,13 @@ class RedisStore:
     async def claims(self, room: str, sale: str, requests: list[ClaimRequest]) -> list[ClaimAnswer]:
         """See ``SaleStore``."""
         prefix = keys.sale_prefix(room) + sale
-        names = [keys.key(room, "room"), keys.key(room, "log"), prefix, f"{prefix}:taken", f"{prefix}:answers"]
+        names = [
+            keys.key(room, "room"),
+            keys.key(room, "log"),
+            prefix,
+            f"{prefix}:taken",
+            f"{prefix}:answers",
+        ]
         names += [keys.key(room, name) for name in ("orders", "order_ids", "open", "outbox")]
         args = [*self._log_args(room), self._s.order_fact_ms]
         for user, name, id, quantity, order in requests:
@@ -209,7 +222,10 @@ class RedisStore:
             args += (user, name, f"s{id}" if isinstance(id, str) else id, quantity, order)
         answer = await self._scripts.call("claims", names, args)
         flat = iter(answer[2:])
-        return [ClaimAnswer(status.decode(), order.decode(), left) for status, order, left in zip(flat, flat, flat, strict=True)]
+        return [
+            ClaimAnswer(status.decode(), order.decode(), left)
+            for status, order, left in zip(flat, flat, flat, strict=True)
+        ]
 
     async def order(self, room: str, order: str) -> bytes | None:
         """See ``SaleStore``."""

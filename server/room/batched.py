@@ -51,7 +51,12 @@ class Batched(Generic[Item, Answer]):
         :raises Refused: the item was refused, or the store is unavailable.
         """
         future: asyncio.Future[Answer | Refused] = asyncio.get_running_loop().create_future()
-        self.submit(item, lambda answer: future.done() or future.set_result(answer))
+
+        def answered(answer: Answer | Refused) -> None:
+            if not future.done():  # whoever waited may have gone
+                future.set_result(answer)
+
+        self.submit(item, answered)
         answer = await future
         if isinstance(answer, Refused):
             raise answer

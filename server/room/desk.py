@@ -54,7 +54,9 @@ class RoomDesk:
         self._loop = asyncio.get_running_loop()
         self.appends: Batched[Append, int] = Batched(partial(store.append, room.id), MAX_APPENDS)
         self._lookups: Batched[str, bytes] = Batched(self._look_up, MAX_LOOKUPS)
-        self._gate: CommentGate[tuple[CommentEvent, Callable[[str | None | Refused], None]]] = CommentGate(comments_per_s)
+        self._gate: CommentGate[tuple[CommentEvent, Callable[[str | None | Refused], None]]] = CommentGate(
+            comments_per_s
+        )
         self._slot: asyncio.TimerHandle | None = None
         self._likes = 0
         self._dirty = False

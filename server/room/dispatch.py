@@ -39,7 +39,9 @@ def clean_comment(text: str) -> str:
     :raises Refused: ``too_long``, ``empty`` or ``invalid`` (a control character).
     """
     if len(text) > MAX_COMMENT_CHARS:
-        raise Refused("too_long", f"a comment has at most {MAX_COMMENT_CHARS} characters, this one {len(text)}")
+        raise Refused(
+            "too_long", f"a comment has at most {MAX_COMMENT_CHARS} characters, this one {len(text)}"
+        )
     text = text.strip()
     if not text:
         raise Refused("empty", "a comment needs a text")
@@ -103,7 +105,11 @@ class Dispatch:
             return
         wait = self._hub.like_rates.spend(viewer.user, now)
         if wait:
-            viewer.reply(Error(code="rate_limited", message="too many like messages", retry_after_ms=int(wait * 1000) + 1))
+            viewer.reply(
+                Error(
+                    code="rate_limited", message="too many like messages", retry_after_ms=int(wait * 1000) + 1
+                )
+            )
             return
         if not desk.room.present.closed:
             desk.like(min(command.n, MAX_LIKES_PER_MESSAGE))

@@ -69,7 +69,13 @@ class Hub:
             if fault is None and not task.cancelled():
                 self._arrive_at(task.result(), user, done)
             else:
-                done(fault if isinstance(fault, Refused) else Refused("internal", "the room could not be read"), b"", [])
+                done(
+                    fault
+                    if isinstance(fault, Refused)
+                    else Refused("internal", "the room could not be read"),
+                    b"",
+                    [],
+                )
 
         self._load_task(room).add_done_callback(loaded)
 
@@ -81,7 +87,9 @@ class Hub:
             return
         desk.look_up_orders(
             user,
-            lambda orders, told: done(orders, b"", told) if isinstance(orders, Refused) else done(desk, orders, told),
+            lambda orders, told: (
+                done(orders, b"", told) if isinstance(orders, Refused) else done(desk, orders, told)
+            ),
         )
 
     async def desk(self, room: str) -> RoomDesk:
@@ -89,7 +97,8 @@ class Hub:
 
         :raises Refused: ``unknown_room`` or ``unavailable``.
         """
-        return self.desks.get(room) or await asyncio.shield(self._load_task(room))
+        desk = self.desks.get(room)
+        return desk if desk is not None else await asyncio.shield(self._load_task(room))
 
     def _load_task(self, room: str) -> asyncio.Task[RoomDesk]:
         task = self._loading.get(room)
@@ -187,9 +196,10 @@ class Hub:
         for delivery in self._held.pop(room.id, []):
             room.receive(delivery)
 
-    def repair_all(self) -> None:
-        """See every room repaired: the subscription was away for a while."""
-        for desk in self.desks.values():
+    def repair(self, room: str) -> None:
+        """See a room repaired: its subscription was away for a while."""
+        desk = self.desks.get(room)
+        if desk is not None:
             self._repair(desk.room)
 
     def _restart(self, room: Room, viewer: Viewer) -> None:

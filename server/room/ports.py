@@ -152,9 +152,7 @@ ALONE = -1
 class ClaimStore(Protocol):
     """The claim desk, as dispatch sees it. ``done`` is called exactly once with the answer or a refusal."""
 
-    def claim(
-        self, room: str, viewer: Viewer, command: Claim, done: Callable[[Ack | Refused], None]
-    ) -> None:
+    def claim(self, room: str, viewer: Viewer, command: Claim, done: Callable[[Ack | Refused], None]) -> None:
         """Claim units of a sale for a viewer."""
 
     def cancel(

@@ -43,7 +43,9 @@ class Present:
         self.sent: dict[str, Any] = {}  # the state as everyone who goes with the pass has it
         self._tails: list[bytes | None] = [None] * (2 * GROUPS)
 
-    def load(self, epoch: str, closed: bool, pinned: bytes, sales: list[bytes], state: bytes, at: int) -> None:
+    def load(
+        self, epoch: str, closed: bool, pinned: bytes, sales: list[bytes], state: bytes, at: int
+    ) -> None:
         """Take over what the store shows; comments are applied separately."""
         self.epoch = epoch
         self.closed = closed

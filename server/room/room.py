@@ -117,7 +117,10 @@ class Room:
         if entries:
             log.append(entries)
             facts = any(entry.lane is Lane.FACT for entry in entries)
-            self._schedule(now, self._last_pass + (self.settings.fact_window_ms if facts else self._chatter_window()) / 1000)
+            self._schedule(
+                now,
+                self._last_pass + (self.settings.fact_window_ms if facts else self._chatter_window()) / 1000,
+            )
         if delivery.state is not None and self.present.set_state(delivery.state, delivery.at):
             self._schedule(now, self._last_pass + self.settings.state_window_ms / 1000)
 

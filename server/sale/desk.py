@@ -70,10 +70,14 @@ class ClaimDesk:
         self._sales[room, sale] = batch
         return batch
 
-    async def _decide(self, room: str, sale: str, requests: list[ClaimRequest]) -> list[ClaimAnswer | Refused]:
+    async def _decide(
+        self, room: str, sale: str, requests: list[ClaimRequest]
+    ) -> list[ClaimAnswer | Refused]:
         return [*await self._store.claims(room, sale, requests)]
 
-    def cancel(self, room: str, viewer: Viewer, command: Cancel, done: Callable[[Ack | Refused], None]) -> None:
+    def cancel(
+        self, room: str, viewer: Viewer, command: Cancel, done: Callable[[Ack | Refused], None]
+    ) -> None:
         """Give back an order. An order that was placed at once is final; ``done`` gets the refusal."""
         self._cancels.submit(
             (room, viewer.user, command.order),
@@ -92,5 +96,6 @@ class ClaimDesk:
 
     async def join(self) -> None:
         """Wait until every claim taken in so far is answered."""
-        for batch in [*self._sales.values(), self._cancels]:
+        for batch in list(self._sales.values()):
             await batch.join()
+        await self._cancels.join()

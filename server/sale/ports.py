@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, Protocol
 
 from liveroom.protocol.commands import CommandId
-from liveroom.server.room.ports import Refused
 from liveroom.server.sale.rules import SaleDraft
 
 Action = Literal["read", "open", "pause", "resume", "close", "cancel", "restock"]
@@ -36,6 +35,9 @@ class Idempotency(NamedTuple):
     fingerprint: str = ""
 
 
+NO_KEY = Idempotency()
+
+
 class OrderPage(NamedTuple):
     """A page of orders as JSON maps, in the order they were placed; ``next`` continues it, None at the end."""
 
@@ -50,7 +52,7 @@ class SaleStore(Protocol):
         """Make a sale; returns it as JSON."""
 
     async def act(
-        self, room: str, sale: str, action: Action, units: int = 0, idempotency: Idempotency = Idempotency()
+        self, room: str, sale: str, action: Action, units: int = 0, idempotency: Idempotency = NO_KEY
     ) -> bytes:
         """Change a sale, or read it; returns it as JSON."""
 
@@ -65,6 +67,3 @@ class SaleStore(Protocol):
 
     async def orders(self, room: str, after: int, limit: int) -> OrderPage:
         """List orders in the order they were placed, from position ``after``."""
-
-
-__all__ = ["Action", "ClaimAnswer", "ClaimRequest", "Idempotency", "OrderPage", "Refused", "SaleDraft", "SaleStore"]

@@ -41,7 +41,10 @@ def check_draft(draft: SaleDraft) -> None:
     :raises Refused: ``invalid``, naming the field and what would be right.
     """
     _check(1 <= len(draft.sku) <= MAX_SKU_CHARS, f"sku has 1 to {MAX_SKU_CHARS} characters")
-    _check(1 <= len(draft.title.strip()) and len(draft.title) <= MAX_TITLE_CHARS, f"title has 1 to {MAX_TITLE_CHARS} characters")
+    _check(
+        1 <= len(draft.title.strip()) and len(draft.title) <= MAX_TITLE_CHARS,
+        f"title has 1 to {MAX_TITLE_CHARS} characters",
+    )
     _check(0 <= draft.price <= MAX_PRICE, f"price is from 0 to {MAX_PRICE} minor units, not {draft.price}")
     _check(
         len(draft.currency) == 3 and draft.currency.isascii() and draft.currency.isupper(),
@@ -54,10 +57,14 @@ def check_draft(draft: SaleDraft) -> None:
             f"per_user_limit is from 1 to the stock of {draft.stock}, or null, not {draft.per_user_limit}",
         )
     for name, at in (("starts_at", draft.starts_at), ("ends_at", draft.ends_at)):
-        _check(at is None or MIN_TIME_MS <= at <= MAX_TIME_MS, f"{name} is in ms since the Unix epoch, or null")
+        _check(
+            at is None or MIN_TIME_MS <= at <= MAX_TIME_MS, f"{name} is in ms since the Unix epoch, or null"
+        )
     if draft.starts_at is not None and draft.ends_at is not None:
         _check(draft.starts_at < draft.ends_at, "ends_at must be after starts_at")
-    _check(draft.hold_seconds == 0, "hold_seconds is 0: an order is placed at once; holds are not available yet")
+    _check(
+        draft.hold_seconds == 0, "hold_seconds is 0: an order is placed at once; holds are not available yet"
+    )
 
 
 def check_restock(units: int) -> None:

@@ -1,0 +1,157 @@
+"""The route table: the one place where a route is declared.
+
+The application, the OpenAPI document and the tests are made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from aiohttp import web
+
+from liveroom.protocol.events import Pin, SaleEvent
+from liveroom.protocol.messages import Order
+from liveroom.server.api import events, node, rooms, sales
+from liveroom.server.api.call import Call
+from liveroom.server.api.shapes import (
+    EventBody,
+    EventsBody,
+    Offset,
+    OrdersPage,
+    PinnedAnswer,
+    RestockBody,
+    RoomBody,
+    SalesPage,
+    Stats,
+    Status,
+)
+from liveroom.server.room.identity import Role
+from liveroom.server.room.ports import RoomRecord
+from liveroom.server.sale.rules import SaleDraft
+
+
+class Route(NamedTuple):
+    """One route. ``role`` None: public. ``body`` and ``answer`` are types, None for none.
+
+    ``errors`` are the codes this route answers with beside those that every route of its kind has.
+    """
+
+    method: str
+    path: str
+    handler: Callable[[Call], Awaitable[web.Response]]
+    role: Role | None
+    body: Any = None
+    body_optional: bool = False
+    answer: Any = None
+    statuses: tuple[int, ...] = (200,)
+    query: tuple[str, ...] = ()
+    keyed: bool = False  # takes Idempotency-Key
+    errors: tuple[str, ...] = ()
+
+
+_ROOM = "/v1/rooms/{room}"
+_SALE = f"{_ROOM}/sales/{{sale}}"
+_PAGE = ("after", "limit")
+_LOGS = ("room_closed", "unknown_room")
+
+ROUTES: tuple[Route, ...] = (
+    Route("PUT", _ROOM, rooms.put_room, Role.HOST, RoomBody, True, RoomRecord, (201, 200)),
+    Route("GET", _ROOM, rooms.get_room, Role.VIEWER, answer=RoomRecord, errors=("unknown_room",)),
+    Route("POST", f"{_ROOM}/close", rooms.close_room, Role.HOST, answer=RoomRecord, keyed=True, errors=_LOGS),
+    Route("GET", f"{_ROOM}/stats", rooms.get_stats, Role.HOST, answer=Stats, errors=("unknown_room",)),
+    Route("GET", f"{_ROOM}/ws", node.refuse_plain_join, None, statuses=(), errors=("upgrade_required",)),
+    Route(
+        "POST",
+        f"{_ROOM}/events",
+        events.post_events,
+        Role.HOST,
+        EventBody | EventsBody,
+        answer=Offset,
+        keyed=True,
+        errors=_LOGS,
+    ),
+    Route(
+        "PUT",
+        f"{_ROOM}/pinned",
+        events.put_pinned,
+        Role.HOST,
+        Pin | None,
+        answer=PinnedAnswer,
+        keyed=True,
+        errors=(*_LOGS, "unknown_sale"),
+    ),
+    Route(
+        "DELETE",
+        f"{_ROOM}/pinned",
+        events.delete_pinned,
+        Role.HOST,
+        statuses=(204,),
+        keyed=True,
+        errors=_LOGS,
+    ),
+    Route(
+        "DELETE",
+        f"{_ROOM}/comments/{{comment}}",
+        events.delete_comment,
+        Role.HOST,
+        statuses=(204,),
+        keyed=True,
+        errors=_LOGS,
+    ),
+    Route(
+        "POST",
+        f"{_ROOM}/sales",
+        sales.post_sale,
+        Role.HOST,
+        SaleDraft,
+        answer=SaleEvent,
+        statuses=(201,),
+        keyed=True,
+        errors=(*_LOGS, "wrong_state"),
+    ),
+    Route(
+        "GET",
+        f"{_ROOM}/sales",
+        sales.get_sales,
+        Role.VIEWER,
+        answer=SalesPage,
+        query=_PAGE,
+        errors=("unknown_room",),
+    ),
+    Route(
+        "GET", _SALE, sales.get_sale, Role.VIEWER, answer=SaleEvent, errors=("unknown_room", "unknown_sale")
+    ),
+    Route(
+        "POST",
+        f"{_SALE}/{{action}}",
+        sales.post_action,
+        Role.HOST,
+        RestockBody,
+        body_optional=True,
+        answer=SaleEvent,
+        keyed=True,
+        errors=(*_LOGS, "unknown_sale", "wrong_state", "not_found"),
+    ),
+    Route(
+        "GET",
+        f"{_ROOM}/orders",
+        sales.get_orders,
+        Role.HOST,
+        answer=OrdersPage,
+        query=_PAGE,
+        errors=("unknown_room",),
+    ),
+    Route(
+        "GET",
+        f"{_ROOM}/orders/{{order}}",
+        sales.get_order,
+        Role.HOST,
+        answer=Order,
+        errors=("unknown_room", "unknown_order"),
+    ),
+    Route("GET", "/healthz", node.get_health, None, answer=Status),
+    Route("GET", "/readyz", node.get_ready, None, answer=Status),
+    Route("GET", "/metrics", node.get_metrics, None, answer=str),
+    Route("GET", "/openapi.json", node.get_document, None, answer=dict[str, Any]),
+)

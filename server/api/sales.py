@@ -1,0 +1,75 @@
+"""Sales and their orders. What a sale may be and do is decided in ``sale.rules`` and the store's scripts."""
+
+from __future__ import annotations
+
+from typing import cast, get_args
+
+from aiohttp import web
+
+from liveroom.server.api.call import DEFAULT_PAGE, MAX_PAGE, MAX_POSITION, Call, answer, page
+from liveroom.server.api.rooms import record_of
+from liveroom.server.api.shapes import RestockBody
+from liveroom.server.room.ports import Refused
+from liveroom.server.sale.ports import Action
+from liveroom.server.sale.rules import SaleDraft, check_draft, check_restock
+
+ACTIONS = tuple(action for action in get_args(Action) if action != "read")
+MAX_SALES_PAGE = 100  # each is settled by the clock as it is read, which is a call of its own
+
+
+async def post_sale(call: Call) -> web.Response:
+    """Make a sale. It is open at once if ``starts_at`` has come, and waits for ``open`` if that is null."""
+    draft: SaleDraft = call.decode(SaleDraft)
+    check_draft(draft)
+    await call.context.hub.ensure(call.room)
+    return answer(await call.context.sales.create_sale(call.room, draft, call.idempotency()), 201)
+
+
+async def get_sales(call: Call) -> web.Response:
+    """List the room's sales, in the order they were made."""
+    after, limit = (
+        call.number("after", 0, 0, MAX_POSITION),
+        call.number("limit", DEFAULT_PAGE, 1, MAX_SALES_PAGE),
+    )
+    await record_of(call)
+    return page("sales", *await call.context.sales.sales(call.room, after, limit))
+
+
+async def get_sale(call: Call) -> web.Response:
+    """Read a sale as it stands."""
+    await call.context.hub.ensure(call.room)
+    return answer(await call.context.sales.act(call.room, call.id("sale"), "read"))
+
+
+async def post_action(call: Call) -> web.Response:
+    """Open, pause, resume, close or cancel a sale, or restock it; answers the sale as it then stands."""
+    action = call.request.match_info["action"]
+    if action not in ACTIONS:
+        raise Refused(
+            "not_found", f"there is no action {action[:40]!r} on a sale; there are {', '.join(ACTIONS)}"
+        )
+    units = 0
+    if action == "restock":
+        body: RestockBody = call.decode(RestockBody)
+        units = body.add
+        check_restock(units)
+    sale, idempotency = call.id("sale"), call.idempotency()
+    await call.context.hub.ensure(call.room)
+    return answer(await call.context.sales.act(call.room, sale, cast(Action, action), units, idempotency))
+
+
+async def get_orders(call: Call) -> web.Response:
+    """List the room's orders, in the order they were placed."""
+    after, limit = call.number("after", 0, 0, MAX_POSITION), call.number("limit", DEFAULT_PAGE, 1, MAX_PAGE)
+    await record_of(call)
+    return page("orders", *await call.context.sales.orders(call.room, after, limit))
+
+
+async def get_order(call: Call) -> web.Response:
+    """Read an order."""
+    order = call.id("order")
+    await record_of(call)
+    found = await call.context.sales.order(call.room, order)
+    if found is None:
+        raise Refused("unknown_order", f"there is no order {order!r} in this room")
+    return answer(found)

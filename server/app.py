@@ -1,0 +1,256 @@
+"""The composition root: the only file that knows every part. Start, run, stop, in this order.
+
+Start: store, then hub and desks, then the door. Stop: the door, then viewers (told when to come back), then
+desks (what they hold goes to the store), then the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import redis.asyncio as redis
+from aiohttp import web
+from redis.backoff import NoBackoff
+from redis.asyncio.retry import Retry
+
+from liveroom.server.api.app import make_api
+from liveroom.server.api.context import ApiContext
+from liveroom.server.backplane.embedded import EmbeddedError, EmbeddedServer
+from liveroom.server.backplane.store import RedisStore, StoreSettings
+from liveroom.server.backplane.subscription import Subscription
+from liveroom.server.config import Config, ConfigError
+from liveroom.server.edge.auth import Authenticator
+from liveroom.server.edge.connection import Connection
+from liveroom.server.edge.edge import Edge
+from liveroom.server.edge.front_door import FrontDoor
+from liveroom.server.room.desk import Ids
+from liveroom.server.room.dispatch import Dispatch
+from liveroom.server.room.hub import Hub
+from liveroom.server.room.ports import Unavailable
+from liveroom.server.sale.desk import ClaimDesk
+from liveroom.server.web.pages import add_pages
+
+_log = logging.getLogger("liveroom")
+
+BACKLOG = 4096
+SEND_BUFFER = 64 * 1024  # bytes the kernel may hold for a viewer that does not read (it doubles them)
+USER_TIMEOUT_MS = 90_000  # unacknowledged for this long: the peer is dead (longer than a stall may last)
+KEEPALIVE_S = (60, 15, 4)  # idle, between probes, probes
+STORE_TIMEOUT_S = 5.0
+_FREE_EVERY_S = 5.0
+
+
+class App:
+    """A running liveroom process."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.port = 0
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until told to stop.
+
+        :raises ConfigError, EmbeddedError, Unavailable, OSError: it cannot start; the message says why.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        async with contextlib.AsyncExitStack() as stack:
+            await self._start(stack)
+            _announce(self.config, self.port)
+            await self._stopping.wait()
+            _log.info("stopping")
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        config = self.config
+        authenticator = Authenticator(config.secret(), config.dev)
+        listener = _listen(config.host, config.port)
+        stack.callback(listener.close)
+        self.port = listener.getsockname()[1]
+
+        url = config.redis
+        if not url:
+            embedded = EmbeddedServer(config.data_dir())
+            await embedded.start()
+            stack.push_async_callback(embedded.stop)
+            url = embedded.url
+        client = _connect(url)
+        stack.push_async_callback(client.aclose)
+        subscription = Subscription(_connect(url, read_timeout=None), lambda room: hub.repair(room))
+        store = RedisStore(client, subscription, self._store_settings())
+        await self._check_store(store, url)
+        await subscription.start()
+        stack.push_async_callback(subscription.stop)
+
+        ids = Ids(secrets.token_hex(5))
+        hub = Hub(
+            store,
+            config.room_settings(),
+            comments_per_s=config.room_comments_per_s,
+            create_rooms=config.dev,
+            ids=ids,
+            idle_s=config.idle_room_s,
+        )
+        claims = ClaimDesk(store, ids)
+        runner = web.AppRunner(
+            self._make_http(hub, store, claims, authenticator), access_log=None, keepalive_timeout=75
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        http_server = runner.server
+        assert http_server is not None
+        self._edge = edge = Edge(
+            config.edge_settings(), hub, Dispatch(hub, claims), authenticator, http_server
+        )
+        stack.push_async_callback(self._drain, edge, hub, claims)
+        for keeper in (edge.sweep(), store.keep_clock(), _free_idle(hub)):
+            await stack.enter_async_context(_owned(keeper))
+
+        server = await asyncio.get_running_loop().create_server(
+            lambda: FrontDoor(edge), sock=listener, backlog=BACKLOG
+        )
+        stack.callback(server.close)
+        # What is here now stays: collecting need not look at it again. A connection is a handful of objects
+        # without cycles, so collections find nothing and only cost; they are made rare.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+
+    def _make_http(
+        self, hub: Hub, store: RedisStore, claims: ClaimDesk, authenticator: Authenticator
+    ) -> web.Application:
+        context = ApiContext(
+            hub=hub,
+            store=store,
+            sales=store,
+            claims=claims,
+            authenticate=authenticator.check,
+            open_api=self.config.dev,
+            ready=self._ready,
+            edge_counts=lambda: dict(self._edge.counts) | {"connections": len(self._edge.connections)},
+        )
+        api = make_api(context)
+        add_pages(api)
+        return api
+
+    def _ready(self) -> str | None:
+        return "stopping" if self._edge.draining else None
+
+    def _store_settings(self) -> StoreSettings:
+        config = self.config
+        return StoreSettings(
+            node=config.node or f"{socket.gethostname()}:{self.port}",
+            history_events=config.history_events,
+            history_ms=config.history_ms,
+            state_window_ms=config.state_window_ms,
+            order_fact_ms=config.order_fact_ms,
+        )
+
+    async def _check_store(self, store: RedisStore, url: str) -> None:
+        try:
+            await store.read_clock()
+        except Unavailable as fault:
+            where = urlsplit(url)
+            cause = fault.__cause__
+            raise ConfigError(
+                f"no Redis answers at {where.scheme}://{where.hostname or where.path}: {cause}; check --redis"
+            ) from fault
+
+    async def _drain(self, edge: Edge, hub: Hub, claims: ClaimDesk) -> None:
+        """Tell viewers when to come back, answer what was asked, bring to the store what is held."""
+        edge.draining = True
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.config.drain_s
+        await claims.join()
+        viewers = [c for c in edge.connections if isinstance(c, Connection)]
+        spread_ms = min(len(viewers), self.config.drain_s * 500)
+        for number, viewer in enumerate(viewers):
+            after = int(spread_ms * number / max(1, len(viewers)))
+            viewer.bye("restarting", "the server restarts", after)
+        await hub.close()
+        while edge.connections and loop.time() < deadline:
+            await asyncio.sleep(0.02)
+
+
+async def _free_idle(hub: Hub) -> None:
+    while True:
+        await asyncio.sleep(_FREE_EVERY_S)
+        try:
+            await hub.free_idle()
+        except Exception:
+            _log.exception("freeing idle rooms failed")
+
+
+@contextlib.asynccontextmanager
+async def _owned(work: object) -> AsyncIterator[None]:
+    """Run a keeper as long as the process serves; one that ends by itself is a bug and is logged."""
+    task = asyncio.ensure_future(work)  # type: ignore[arg-type]
+    task.add_done_callback(
+        lambda t: None if t.cancelled() else _log.critical("a keeper ended", exc_info=t.exception())
+    )
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+def _connect(url: str, read_timeout: float | None = STORE_TIMEOUT_S) -> redis.Redis:
+    """Return a client that fails fast: what waits is answered ``unavailable``, and asks again."""
+    pool = redis.BlockingConnectionPool.from_url(
+        url,
+        max_connections=32,
+        timeout=STORE_TIMEOUT_S,
+        socket_timeout=read_timeout,
+        socket_connect_timeout=STORE_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return redis.Redis.from_pool(pool)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Open the listening socket. Linux hands its options on to every socket accepted from it."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in zip(
+            (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT), KEEPALIVE_S, strict=True
+        ):
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind(address)
+    except OSError as fault:
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {fault.strerror}; give another --host or --port"
+        ) from fault
+    listener.setblocking(False)
+    return listener
+
+
+def _announce(config: Config, port: int) -> None:
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    base = f"http://{host}:{port}"
+    if config.dev:
+        print(
+            "--dev: NO TOKENS ARE ASKED. For a laptop only; anyone on this machine can do anything.",
+            flush=True,
+        )
+    print(f"liveroom serves on {base}", flush=True)
+    print(f"viewer page  {base}/?room=demo", flush=True)
+    print(f"host page    {base}/host?room=demo", flush=True)
+
+
+__all__ = ["App", "EmbeddedError"]
