@@ -169,14 +169,14 @@ ORDER = Order(
     price=129_900,
     amount=259_800,
     currency="JPY",
-    version=1,
+    version=12,
     expires_at=None,
     at=NOW - 30,
 )
 LIMITS = Limits(
     message_bytes=4096,
-    messages_per_s=20.0,
-    messages_burst=40,
+    messages_per_s=100.0,
+    messages_burst=200,
     comment_chars=500,
     comments_per_s=1.0,
     comments_burst=5,

@@ -18,12 +18,13 @@ from urllib.parse import urlsplit
 
 import redis.asyncio as redis
 from aiohttp import web
-from redis.backoff import NoBackoff
 from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from liveroom.server.api.app import make_api
 from liveroom.server.api.context import ApiContext
 from liveroom.server.backplane.embedded import EmbeddedError, EmbeddedServer
+from liveroom.server.backplane.pipe import Pipe
 from liveroom.server.backplane.store import RedisStore, StoreSettings
 from liveroom.server.backplane.subscription import Subscription
 from liveroom.server.config import Config, ConfigError
@@ -85,8 +86,10 @@ class App:
             url = embedded.url
         client = _connect(url)
         stack.push_async_callback(client.aclose)
-        subscription = Subscription(_connect(url, read_timeout=None), lambda room: hub.repair(room))
-        store = RedisStore(client, subscription, self._store_settings())
+        subscription = Subscription(_connect(url, read_timeout=None), lambda room: hub.repair(room))  # noqa: PLW0108  made below
+        pipe = Pipe(_connections(url).make_connection, STORE_TIMEOUT_S)
+        stack.push_async_callback(pipe.close)
+        store = RedisStore(client, pipe, subscription, self._store_settings())
         await self._check_store(store, url)
         await subscription.start()
         stack.push_async_callback(subscription.stop)
@@ -206,15 +209,16 @@ async def _owned(work: object) -> AsyncIterator[None]:
 
 def _connect(url: str, read_timeout: float | None = STORE_TIMEOUT_S) -> redis.Redis:
     """Return a client that fails fast: what waits is answered ``unavailable``, and asks again."""
-    pool = redis.BlockingConnectionPool.from_url(
+    return redis.Redis.from_pool(_connections(url, read_timeout))
+
+
+def _connections(url: str, read_timeout: float | None = None) -> redis.ConnectionPool:
+    return redis.ConnectionPool.from_url(
         url,
-        max_connections=32,
-        timeout=STORE_TIMEOUT_S,
         socket_timeout=read_timeout,
         socket_connect_timeout=STORE_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
     )
-    return redis.Redis.from_pool(pool)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from liveroom.protocol import codec
 from liveroom.protocol.names import is_id
@@ -54,7 +55,7 @@ class Call:
         if not self.body.strip():
             raise Refused("bad_request", "a JSON body is needed, and there is none")
         try:
-            return msgspec.json.decode(self.body, type=type)  # type: ignore[no-any-return]
+            return msgspec.json.decode(self.body, type=type)
         except msgspec.ValidationError as fault:
             raise Refused("invalid", _explain(fault)) from None
         except RecursionError:
@@ -141,11 +142,15 @@ def identify(context: ApiContext, request: web.Request) -> Identity:
 async def read_body(request: web.Request) -> bytes:
     """Read the body.
 
-    :raises Refused: ``too_large``.
+    :raises Refused: ``too_large``; ``bad_request``, it broke off, or is not encoded as it says.
     """
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise Refused("too_large", f"a request body has at most {MAX_BODY_BYTES} bytes")
-    return await request.read()
+    try:
+        return await request.read()
+    except (ConnectionError, web.RequestPayloadError, HttpProcessingError):
+        # The sender's fault, and no news to us; to one that broke off, the answer goes into the void.
+        raise Refused("bad_request", "the body broke off, or is not encoded as its head says") from None
 
 
 def answer(value: Any, status: int = 200, *, headers: dict[str, str] | None = None) -> web.Response:
@@ -161,7 +166,7 @@ def page(noun: str, items: list[bytes], next: int | None) -> web.Response:
 
 
 def _explain(fault: msgspec.ValidationError) -> str:
-    """Put the field first: "Expected `int`, got `str` - at `$.price`" reads "price: expected int, got str"."""
+    """Put the field first: "Expected `int` - at `$.price`" reads "price: expected int"."""
     text, _, path = str(fault).replace("`", "").partition(" - at $")
     text = text[:1].lower() + text[1:]
     field = path.lstrip(".")

@@ -53,17 +53,11 @@ def _event_of(body: EventBody, now: int) -> msgspec.Struct:
 
 def _check_data(data: Any) -> None:
     """Refuse data that some viewer could not take: a decoder that gives up ends that viewer's connection."""
-    level, depth = [data], 0
-    while level:
+    depth, level = 0, [data]
+    while holders := [value for value in level if isinstance(value, dict | list)]:
         depth += 1
-        _check(depth <= MAX_DATA_DEPTH + 1, f"data is nested at most {MAX_DATA_DEPTH} deep")
-        inside: list[Any] = []
-        for value in level:
-            if isinstance(value, dict):
-                inside += value.values()
-            elif isinstance(value, list):
-                inside += value
-        level = inside
+        _check(depth <= MAX_DATA_DEPTH, f"data is nested at most {MAX_DATA_DEPTH} deep")
+        level = [inner for held in holders for inner in (held.values() if isinstance(held, dict) else held)]
     size = len(msgspec.json.encode(data))
     _check(size <= MAX_DATA_BYTES, f"data has at most {MAX_DATA_BYTES} bytes of JSON, not {size}")
 

@@ -1,4 +1,4 @@
-"""The API's OpenAPI 3.1 document, from the route table and the structs that bodies and answers are made of."""
+"""The API's OpenAPI 3.1 document, made from the route table and the structs of bodies and answers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ _STATUS_TEXTS = {200: "Done.", 201: "Made.", 204: "Done; there is no body."}
 
 def document(routes: tuple[Route, ...]) -> bytes:
     """Return the document as JSON."""
-    types = [type for route in routes for type in (route.body, route.answer) if type is not None]
+    types = [type for route in routes for type in (*_one_of(route.body), *_one_of(route.answer))]
     schemas, components = msgspec.json.schema_components([*types, Problem], ref_template=_REF)
-    # Types such as unions cannot be keys: they are paired by place.
-    found = iter(schemas)
+    found = iter(schemas)  # unions of types cannot be keys: schemas are paired with types by place
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        body = next(found) if route.body is not None else None
-        answer = next(found) if route.answer is not None else None
+        body = _any_of([next(found) for _ in _one_of(route.body)])
+        answer = _any_of([next(found) for _ in _one_of(route.answer)])
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, body, answer)
     return msgspec.json.encode(
         {
@@ -50,9 +49,21 @@ def document(routes: tuple[Route, ...]) -> bytes:
     )
 
 
+def _one_of(types: Any) -> tuple[Any, ...]:
+    if types is None:
+        return ()
+    return types if isinstance(types, tuple) else (types,)
+
+
+def _any_of(schemas: list[dict[str, Any]]) -> dict[str, Any] | None:
+    if len(schemas) > 1:
+        return {"anyOf": schemas}
+    return schemas[0] if schemas else None
+
+
 def _operation(route: Route, body: dict[str, Any] | None, answer: dict[str, Any] | None) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": route.handler.__name__,  # type: ignore[attr-defined]
+        "operationId": route.handler.__name__,
         "summary": _summary(route),
         "security": [] if route.role is None else [{"token": []}],
         "responses": _responses(route, answer),
@@ -130,6 +141,6 @@ def _in_query(name: str, route: Route) -> dict[str, Any]:
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "The same key with the same request within a day gives the same answer and does nothing more.",
+    "description": "A request repeated with its key within a day does nothing more and is answered the same.",
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS},
 }

@@ -32,8 +32,9 @@ from liveroom.server.sale.rules import SaleDraft
 
 
 class Route(NamedTuple):
-    """One route. ``role`` None: public. ``body`` and ``answer`` are types, None for none.
+    """One route. ``role`` None: public.
 
+    ``body`` and ``answer`` are types, None for none; a tuple is one of several.
     ``errors`` are the codes this route answers with beside those that every route of its kind has.
     """
 
@@ -66,7 +67,7 @@ ROUTES: tuple[Route, ...] = (
         f"{_ROOM}/events",
         events.post_events,
         Role.HOST,
-        EventBody | EventsBody,
+        (EventBody, EventsBody),
         answer=Offset,
         keyed=True,
         errors=_LOGS,

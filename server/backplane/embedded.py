@@ -61,7 +61,7 @@ def server_version(path: str) -> int:
     try:
         told = subprocess.run(
             [path, "--version"], capture_output=True, text=True, timeout=10, check=False
-        ).stdout  # noqa: S603
+        ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return 0
     found = re.search(r"v=(\d+)", told)
@@ -102,7 +102,7 @@ class EmbeddedServer:
         """
         try:
             self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = open(self._data / "lock", "a+")  # noqa: SIM115  held until stop
+            lock = open(self._data / "lock", "a+")  # noqa: SIM115, ASYNC230  held until stop; nothing is served yet
         except OSError as fault:
             raise EmbeddedError(
                 f"the data directory {self._data} cannot be used: {fault.strerror}"
@@ -152,9 +152,8 @@ class EmbeddedServer:
             "maxmemory-policy": "noeviction",
             "lua-time-limit": "5000",
         }
-        command = [binary, "-", *(part for name, value in options.items() for part in (f"--{name}", value))]
-        command.remove("-")
-        self._process = subprocess.Popen(  # noqa: S603
+        command = [binary, *(part for name, value in options.items() for part in (f"--{name}", value))]
+        self._process = subprocess.Popen(  # noqa: ASYNC220  a few ms, before anything is served
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -23,3 +23,8 @@ def key(room: str, name: str) -> str:
 def sale_prefix(room: str) -> str:
     """What the keys of a room's sales begin with."""
     return f"liveroom:{{{room}}}:sale:"
+
+
+def open_prefix(room: str) -> str:
+    """What the keys of users' open orders begin with; each is a list of order ids."""
+    return f"liveroom:{{{room}}}:open:"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
-import redis.asyncio as redis
-from redis.exceptions import ConnectionError, RedisError, ResponseError, TimeoutError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from liveroom.server.backplane.pipe import Pipe
 from liveroom.server.room.ports import Unavailable
 
 NAMES = ("create", "load", "append", "beat", "open_orders", "sale_create", "sale_act", "claims")
@@ -16,15 +16,18 @@ _READS_ONLY = {"open_orders": ""}
 
 
 class Scripts:
-    """Calls scripts by name on one Redis."""
+    """Calls scripts by name, through one pipe."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
         folder = files(__package__).joinpath("lua")
         prelude = folder.joinpath("prelude.lua").read_text()
-        self._scripts = {}
+        self._bodies = {}
+        self._digests = {}
         for name in NAMES:
-            body = folder.joinpath(f"{name}.lua").read_text()
-            self._scripts[name] = client.register_script(_READS_ONLY.get(name, prelude) + body)
+            body = _READS_ONLY.get(name, prelude) + folder.joinpath(f"{name}.lua").read_text()
+            self._bodies[name] = body
+            self._digests[name] = sha1(body.encode(), usedforsecurity=False).hexdigest()
 
     async def call(self, name: str, keys: list[str], args: list[Any]) -> Any:
         """Run a script.
@@ -32,13 +35,14 @@ class Scripts:
         :raises Unavailable: Redis cannot be reached, did not answer in time, or cannot write now.
         """
         try:
-            return await self._scripts[name](keys=keys, args=args)
-        except (ConnectionError, TimeoutError, OSError, asyncio.TimeoutError) as fault:
-            raise Unavailable() from fault
+            try:
+                return await self._pipe.call("EVALSHA", self._digests[name], len(keys), *keys, *args)
+            except NoScriptError:  # a Redis that was started since; from now on it knows the script
+                return await self._pipe.call("EVAL", self._bodies[name], len(keys), *keys, *args)
         except ResponseError as fault:
             raise refusal(fault) from fault
-        except RedisError as fault:
-            raise Unavailable(str(fault)) from fault
+        except (RedisError, OSError) as fault:
+            raise Unavailable() from fault
 
 
 # Answers with which Redis says that it cannot do this now: loading, read only, out of memory, disk fault.

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from liveroom.server.backplane import keys
 from liveroom.server.backplane.lines import parse
+from liveroom.server.backplane.pipe import Pipe
 from liveroom.server.backplane.scripts import Scripts
 from liveroom.server.backplane.subscription import Subscription
 from liveroom.server.room.ports import Append, Beat, Delivery, LoadedRoom, Refused, RoomRecord, Unavailable
@@ -43,13 +44,14 @@ class StoreSettings(NamedTuple):
 class RedisStore:
     """Implements ``RoomStore`` and ``SaleStore``."""
 
-    def __init__(self, client: redis.Redis, subscription: Subscription, settings: StoreSettings) -> None:
+    def __init__(
+        self, client: redis.Redis, pipe: Pipe, subscription: Subscription, settings: StoreSettings
+    ) -> None:
         self._client = client
-        self._scripts = Scripts(client)
+        self._scripts = Scripts(pipe)
         self._subscription = subscription
         self._s = settings
         self._clock_offset_ms = 0.0
-        self._beat_number = time.time_ns() // 1_000_000  # grows over restarts of a node of this name
 
     # --- clock --------------------------------------------------------------------------------------
 
@@ -136,13 +138,12 @@ class RedisStore:
         answers = await self._scripts.call("append", names, args)
         return [answer if isinstance(answer, int) else _refused(answer) for answer in answers]
 
-    async def beat(self, room: str, *, likes: int, viewers: int, sales: list[str]) -> Beat:
+    async def beat(self, room: str, *, number: int, likes: int, viewers: int, sales: list[str]) -> Beat:
         """See ``RoomStore``."""
-        self._beat_number += 1
         names = [keys.key(room, name) for name in ("room", "log", "nodes", "gate")]
         names += [keys.sale_prefix(room) + sale for sale in sales]
         s = self._s
-        args = [*self._log_args(room), s.node, self._beat_number, viewers, LEASE_MS, likes]
+        args = [*self._log_args(room), s.node, number, viewers, LEASE_MS, likes]
         args += [max(1, s.state_window_ms * 4 // 5), s.order_fact_ms]
         answer = await self._scripts.call("beat", names, args)
         if answer is None:
@@ -152,7 +153,7 @@ class RedisStore:
     async def open_orders(self, room: str, users: list[str]) -> list[bytes]:
         """See ``RoomStore``."""
         answers: list[bytes] = await self._scripts.call(
-            "open_orders", [keys.key(room, "open"), keys.key(room, "orders")], list(users)
+            "open_orders", [keys.key(room, "orders")], [keys.open_prefix(room), *users]
         )
         return answers
 
@@ -215,8 +216,8 @@ class RedisStore:
             f"{prefix}:taken",
             f"{prefix}:answers",
         ]
-        names += [keys.key(room, name) for name in ("orders", "order_ids", "open", "outbox")]
-        args = [*self._log_args(room), self._s.order_fact_ms]
+        names += [keys.key(room, name) for name in ("orders", "order_ids", "outbox")]
+        args = [*self._log_args(room), self._s.order_fact_ms, keys.open_prefix(room)]
         for user, name, id, quantity, order in requests:
             # 1 and "1" are two ids: a string goes with a mark before it.
             args += (user, name, f"s{id}" if isinstance(id, str) else id, quantity, order)

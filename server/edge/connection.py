@@ -140,7 +140,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _take_message(self, message: Message) -> None:
         opcode, payload = message
-        if opcode == TEXT or opcode == BINARY:
+        if opcode in _MESSAGES:
             if not self.ending:
                 self._take_command(opcode, payload)
         elif opcode == PING:
@@ -289,6 +289,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
 
+_MESSAGES = (TEXT, BINARY)
 _PING_FRAME = frames.frame(frames.PING, b"")
 
 

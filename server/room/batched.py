@@ -23,27 +23,47 @@ MAX_WAITING = 100_000  # items; beyond it a new one is refused at once with ``un
 
 
 class Batched(Generic[Item, Answer]):
-    """Calls ``call`` with up to ``limit`` items; it returns one answer for each, in order."""
+    """Calls ``call`` with up to ``limit`` items; it returns one answer for each, in order.
 
-    def __init__(self, call: Callable[[list[Item]], Awaitable[list[Answer | Refused]]], limit: int) -> None:
+    :param depth: calls in flight at a time. More than one needs a ``call`` whose effects keep the order of
+        the calls; then one batch is gathered while another is on its way.
+    """
+
+    def __init__(
+        self, call: Callable[[list[Item]], Awaitable[list[Answer | Refused]]], limit: int, depth: int = 1
+    ) -> None:
         self._call = call
         self._limit = limit
+        self._depth = depth
         self._waiting: deque[tuple[Item, Callable[[Answer | Refused], None]]] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def idle(self) -> bool:
         """Tell whether nothing waits and nothing is in flight."""
-        return self._task is None
+        return not self._tasks
 
     def submit(self, item: Item, done: Callable[[Answer | Refused], None]) -> None:
         """Queue an item; ``done`` is called with its answer."""
-        if len(self._waiting) >= MAX_WAITING:
+        waiting = self._waiting
+        if len(waiting) >= MAX_WAITING:
             done(Refused("unavailable", "too many requests wait for the store", 1000))
             return
-        self._waiting.append((item, done))
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._drain())
+        waiting.append((item, done))
+        # The first goes out at the end of this turn of the loop, with what else this turn brings; another
+        # call is only worth it when it is full or nothing is under way.
+        if not self._tasks or (len(self._tasks) < self._depth and len(waiting) >= self._limit // 2):
+            self._start()
+
+    def _start(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._drain())
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._waiting and not self._tasks:  # came after the last look and before this
+            self._start()
 
     async def ask(self, item: Item) -> Answer:
         """Queue an item and wait for its answer.
@@ -64,26 +84,23 @@ class Batched(Generic[Item, Answer]):
 
     async def join(self) -> None:
         """Wait until everything submitted so far is answered."""
-        while self._task is not None:
-            await asyncio.wait((self._task,))
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _drain(self) -> None:
-        try:
-            while self._waiting:
-                count = min(self._limit, len(self._waiting))
-                batch = [self._waiting.popleft() for _ in range(count)]
-                answers: list[Answer | Refused]
+        while self._waiting:
+            count = min(self._limit, len(self._waiting))
+            batch = [self._waiting.popleft() for _ in range(count)]
+            answers: list[Answer | Refused]
+            try:
+                answers = await self._call([item for item, _ in batch])
+            except Refused as refusal:
+                answers = [refusal] * count
+            except Exception:
+                _log.exception("a batched call failed")
+                answers = [Refused("internal", "a fault of the server", 1000)] * count
+            for (_, done), answer in zip(batch, answers, strict=True):
                 try:
-                    answers = await self._call([item for item, _ in batch])
-                except Refused as refusal:
-                    answers = [refusal] * count
+                    done(answer)
                 except Exception:
-                    _log.exception("a batched call failed")
-                    answers = [Refused("internal", "a fault of the server", 1000)] * count
-                for (_, done), answer in zip(batch, answers, strict=True):
-                    try:
-                        done(answer)
-                    except Exception:
-                        _log.exception("answering failed")
-        finally:
-            self._task = None
+                    _log.exception("answering failed")

@@ -9,6 +9,7 @@ last value always arrives.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +19,7 @@ import msgspec
 from liveroom.protocol.events import CommentEvent
 from liveroom.server.room.batched import Batched
 from liveroom.server.room.comments import SLOT_S, CommentGate
-from liveroom.server.room.ports import Append, Refused, RoomStore
+from liveroom.server.room.ports import Append, Beat, Refused, RoomStore
 from liveroom.server.room.present import ENDED
 from liveroom.server.room.room import Room
 
@@ -54,11 +55,13 @@ class RoomDesk:
         self._loop = asyncio.get_running_loop()
         self.appends: Batched[Append, int] = Batched(partial(store.append, room.id), MAX_APPENDS)
         self._lookups: Batched[str, bytes] = Batched(self._look_up, MAX_LOOKUPS)
-        self._gate: CommentGate[tuple[CommentEvent, Callable[[str | None | Refused], None]]] = CommentGate(
+        self._gate: CommentGate[tuple[CommentEvent, Callable[[str | Refused | None], None]]] = CommentGate(
             comments_per_s
         )
         self._slot: asyncio.TimerHandle | None = None
         self._likes = 0
+        self._unsure: tuple[int, int] | None = None  # number and likes of a beat that may not have arrived
+        self._numbers = itertools.count(store.now_ms())  # grow over the desks this node has for the room
         self._dirty = False
         self._beat_timer: asyncio.TimerHandle | None = None
         self._beat_at = 0.0
@@ -88,7 +91,7 @@ class RoomDesk:
 
     # --- comments -----------------------------------------------------------------------------------
 
-    def comment(self, user: str, name: str, text: str, done: Callable[[str | None | Refused], None]) -> None:
+    def comment(self, user: str, name: str, text: str, done: Callable[[str | Refused | None], None]) -> None:
         """Publish a comment if the display budget allows; ``done`` gets its id, None if not shown, or a refusal."""
         event = CommentEvent(self._ids.next(), user, name, text, self._store.now_ms())
         if self._gate.offer(self._loop.time(), user, (event, done)):
@@ -104,7 +107,7 @@ class RoomDesk:
         for _, done in left_out:
             done(None)
 
-    def _publish(self, event: CommentEvent, done: Callable[[str | None | Refused], None]) -> None:
+    def _publish(self, event: CommentEvent, done: Callable[[str | Refused | None], None]) -> None:
         id = event.comment
 
         def answered(offset: int | Refused) -> None:
@@ -150,14 +153,12 @@ class RoomDesk:
         self._beating = self._loop.create_task(self._beat())
 
     async def _beat(self) -> None:
-        likes, self._likes = self._likes, 0
         viewers = len(self.room.audience)
         dirty, self._dirty = self._dirty, False
         self._last_beat = self._loop.time()
         try:
-            beat = await self._store.beat(self.room.id, likes=likes, viewers=viewers, sales=self.live_sales())
+            beat = await self._send_beat(viewers, self.live_sales())
         except Refused:
-            self._likes += likes  # not added, or not known to be: counted again at the worst, never lost
             self._dirty = True
             self._retry_s = min(5.0, 2 * self._retry_s or 0.25)
         except Exception:
@@ -171,6 +172,18 @@ class RoomDesk:
         finally:
             self._beating = None
         self._schedule_next()
+
+    async def _send_beat(self, viewers: int, sales: list[str]) -> Beat:
+        """Send a beat. One that failed is sent again as it was: the store adds the likes of a number once."""
+        if self._unsure is None:
+            self._unsure = (next(self._numbers), self._likes)
+            self._likes = 0
+        number, likes = self._unsure
+        beat = await self._store.beat(self.room.id, number=number, likes=likes, viewers=viewers, sales=sales)
+        self._unsure = None
+        if self._likes:
+            self._dirty = True
+        return beat
 
     def _schedule_next(self) -> None:
         window = self._retry_s or self.room.settings.state_window_ms / 1000
@@ -211,6 +224,7 @@ class RoomDesk:
             self._beating is None
             and not self._dirty
             and not self._likes
+            and self._unsure is None
             and self._slot is None
             and self.appends.idle
             and self._lookups.idle
@@ -227,9 +241,11 @@ class RoomDesk:
             self._beat_timer.cancel()
         if self._beating is not None:
             await asyncio.wait((self._beating,))
-        if self._likes or self._told_viewers:
+        if self._unsure or self._likes or self._told_viewers:
             try:
-                await self._store.beat(self.room.id, likes=self._likes, viewers=0, sales=[])
+                if self._unsure:
+                    await self._send_beat(0, [])
+                await self._send_beat(0, [])
             except Refused as refusal:
                 _log.warning("room %s: last beat lost: %s", self.room.id, refusal)
         self.room.stop()

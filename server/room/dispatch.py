@@ -20,7 +20,7 @@ from liveroom.server.room.ports import ClaimStore, Refused, Viewer
 
 # Characters that would break a line of chat or turn it around: control (Cc) but for none, line and
 # paragraph separators (Zl, Zp), and the bidirectional overrides and isolates.
-_BIDI = frozenset("‪‫‬‭‮⁦⁧⁨⁩")
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def refusal_of(id: CommandId | None, refused: Refused) -> Error:
@@ -88,7 +88,7 @@ class Dispatch:
             viewer.reply(refusal_of(id, refused))
             return
 
-        def done(answer: str | None | Refused) -> None:
+        def done(answer: str | Refused | None) -> None:
             if answer is None:
                 viewer.reply(Ack(id=id, shown=False))
             elif isinstance(answer, Refused):

@@ -112,8 +112,11 @@ class RoomStore(Protocol):
     async def append(self, room: str, appends: list[Append]) -> list[int | Refused]:
         """Append to the room's log in one call; each answer is the offset of the append's last event."""
 
-    async def beat(self, room: str, *, likes: int, viewers: int, sales: list[str]) -> Beat:
-        """Add likes, renew this node's viewer count, settle what is due in ``sales``, tell the state."""
+    async def beat(self, room: str, *, number: int, likes: int, viewers: int, sales: list[str]) -> Beat:
+        """Add likes, renew this node's viewer count, settle what is due in ``sales``, tell the state.
+
+        :param number: greater than that of this node's last beat; the likes of a number are added once.
+        """
 
     async def open_orders(self, room: str, users: list[str]) -> list[bytes]:
         """Return each user's open orders, as JSON arrays."""

@@ -41,7 +41,10 @@ class RoomSettings(NamedTuple):
 
 
 class Room:
-    """See the module. ``on_gap`` is told when deliveries are missing; ``on_restart`` when a viewer must start afresh."""
+    """See the module.
+
+    ``on_gap`` is told when deliveries are missing; ``on_restart`` when a viewer must start afresh.
+    """
 
     def __init__(
         self,

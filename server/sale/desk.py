@@ -66,7 +66,9 @@ class ClaimDesk:
         if len(self._sales) >= _KEEP_QUIET_SALES:
             # What clients name is not trusted: names that were asked for once must not stay.
             self._sales = {key: batch for key, batch in self._sales.items() if not batch.idle}
-        batch: Batched[ClaimRequest, ClaimAnswer] = Batched(partial(self._decide, room, sale), MAX_CLAIMS)
+        batch: Batched[ClaimRequest, ClaimAnswer] = Batched(
+            partial(self._decide, room, sale), MAX_CLAIMS, depth=2
+        )
         self._sales[room, sale] = batch
         return batch
 
@@ -84,10 +86,10 @@ class ClaimDesk:
             lambda answer: done(answer if isinstance(answer, Refused) else Ack(id=command.id)),
         )
 
-    async def _decide_cancels(self, cancels: list[tuple[str, str, str]]) -> list[None | Refused]:
+    async def _decide_cancels(self, cancels: list[tuple[str, str, str]]) -> list[Refused | None]:
         return [await self._decide_cancel(*cancel) for cancel in cancels]
 
-    async def _decide_cancel(self, room: str, user: str, id: str) -> None | Refused:
+    async def _decide_cancel(self, room: str, user: str, id: str) -> Refused | None:
         json = await self._store.order(room, id)
         order = msgspec.json.decode(json) if json else None
         if order is None or order["user"] != user:

@@ -42,7 +42,7 @@ def check_draft(draft: SaleDraft) -> None:
     """
     _check(1 <= len(draft.sku) <= MAX_SKU_CHARS, f"sku has 1 to {MAX_SKU_CHARS} characters")
     _check(
-        1 <= len(draft.title.strip()) and len(draft.title) <= MAX_TITLE_CHARS,
+        len(draft.title.strip()) >= 1 and len(draft.title) <= MAX_TITLE_CHARS,
         f"title has 1 to {MAX_TITLE_CHARS} characters",
     )
     _check(0 <= draft.price <= MAX_PRICE, f"price is from 0 to {MAX_PRICE} minor units, not {draft.price}")

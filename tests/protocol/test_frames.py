@@ -6,11 +6,12 @@ import dataclasses
 import zlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from websockets.extensions import Extension
 from websockets.frames import Close, Frame, Opcode
 from websockets.streams import StreamReader
+from websockets.typing import ExtensionName
 
 from liveroom.protocol import frames
 
@@ -21,7 +22,7 @@ EDGES = [0, 1, 125, 126, 127, 65_535, 65_536, 65_537, 200_000]
 class Deflated(Extension):
     """Stands in the parser where permessage-deflate would, and takes the bit without inflating."""
 
-    name = "permessage-deflate"
+    name = ExtensionName("permessage-deflate")
 
     def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
         """Take RSV1 away, so that the parser accepts the frame, and note it."""
@@ -73,6 +74,9 @@ def test_frame_lengths(size: int) -> None:
 
 
 @given(code=st.sampled_from([1000, 1012, 4000, 4101]), reason=st.text(max_size=200))
+@example(code=1000, reason="a" * 200)
+@example(code=1000, reason="é" * 100)
+@example(code=1000, reason="a" + "é" * 100)
 def test_close_frame(code: int, reason: str) -> None:
     """A close frame fits a control frame: its reason is cut, between characters, to 123 bytes."""
     read = parse(frames.close_frame(code, reason))

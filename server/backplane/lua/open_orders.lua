@@ -1,16 +1,9 @@
 -- Read the open orders of some users.
--- KEYS open, orders   ARGV user, ...
--- Returns for each user a JSON array, oldest first.
+-- KEYS orders   ARGV prefix of the users' lists of open orders, user, ...
+-- Returns for each user a JSON array, oldest first; of very many, the newest 100.
 local answers = {}
-local lists = redis.call('HMGET', KEYS[1], unpack(ARGV))
-for i = 1, #ARGV do
-  local found = {}
-  if lists[i] then
-    for id in string.gmatch(lists[i], '%S+') do
-      local order = redis.call('HGET', KEYS[2], id)
-      if order then found[#found + 1] = order end
-    end
-  end
-  answers[i] = '[' .. table.concat(found, ',') .. ']'
+for i = 2, #ARGV do
+  local ids = redis.call('LRANGE', ARGV[1] .. ARGV[i], -100, -1)
+  answers[i - 1] = #ids == 0 and '[]' or '[' .. table.concat(redis.call('HMGET', KEYS[1], unpack(ids)), ',') .. ']'
 end
 return answers

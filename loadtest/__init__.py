@@ -1,0 +1,1 @@
+"""Load: crowds, recordings and their reports. Imports ``protocol`` only, as any client would."""

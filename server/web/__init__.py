@@ -1,0 +1,1 @@
+"""The pages for viewer and host, served from files beside this package."""

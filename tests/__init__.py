@@ -1,0 +1,1 @@
+"""Tests mirror the modules; every test states one behaviour in one sentence."""
