@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import sys
 import time
 from collections import Counter
@@ -327,6 +328,7 @@ def _count(least: int) -> Any:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the command; returns the exit code. The report is JSON on standard output."""
+    logging.getLogger("liveroom.client").setLevel(logging.ERROR)  # what it warns of is counted in the report
     try:
         if not is_id(args.room):
             raise ReplayError("a room id has 1 to 64 characters out of A-Z a-z 0-9 _ . -")

@@ -139,6 +139,7 @@ class App:
             authenticate=authenticator.check,
             open_api=self.config.dev,
             ready=self._ready,
+            command_counts=lambda: dict(self._edge.dispatch.counts),
             edge_counts=lambda: dict(self._edge.counts) | {"connections": len(self._edge.connections)},
         )
         api = make_api(context)

@@ -238,10 +238,10 @@ async def chromium(profile: Path) -> AsyncIterator[Browser]:
 
 
 @contextlib.asynccontextmanager
-async def serving(data: Path) -> AsyncIterator[str]:
-    """Run ``liveroom serve --dev`` on a free port with its data in ``data``; gives ``http://127.0.0.1:<port>``."""
+async def serving(data: Path, port: int = 0) -> AsyncIterator[str]:
+    """Run ``liveroom serve --dev`` (port 0: a free one), its data in ``data``; gives ``http://127.0.0.1:<port>``."""
     command = Path(sys.executable).with_name("liveroom")
-    flags = ("serve", "--dev", "--port", "0", "--data", str(data), "--drain-s", "1")
+    flags = ("serve", "--dev", "--port", str(port), "--data", str(data), "--drain-s", "1")
     async with _process(str(command), *flags, stdout=True) as process:
         assert process.stdout is not None
         url = await _find(process.stdout, rb"viewer page\s+(http://[^/\s]+)")

@@ -13,8 +13,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from websockets.asyncio.server import Request, Response, ServerConnection, broadcast, serve
+from websockets.asyncio.server import ServerConnection, broadcast, serve
 from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
 from liveroom.loadtest import replay as replay_module
 from liveroom.loadtest.replay import (
@@ -142,7 +144,9 @@ class Server:
 async def serving(answering: Answering) -> AsyncIterator[Server]:
     """Run a server."""
     server = Server(answering)
-    async with serve(server.visit, "127.0.0.1", 0, subprotocols=["liveroom.v1.json"]) as listening:  # type: ignore[list-item]
+    async with serve(
+        server.visit, "127.0.0.1", 0, subprotocols=[Subprotocol("liveroom.v1.json")]
+    ) as listening:
         server.target = f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
         yield server
 

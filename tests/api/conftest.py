@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,7 +14,6 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from liveroom.protocol.messages import Limits
 from liveroom.server.api import ApiContext, make_api
-from liveroom.server.backplane.embedded import find_server
 from liveroom.server.backplane.pipe import Pipe
 from liveroom.server.backplane.store import RedisStore, StoreSettings
 from liveroom.server.backplane.subscription import Subscription
@@ -59,7 +57,7 @@ class Api:
     def __init__(self, client: TestClient[Any, Any], context: ApiContext) -> None:
         self.client = client
         self.context = context
-        self.room = f"room-{next(_numbers)}"
+        self.room = f"api-{next(_numbers)}"
         self.at = f"/v1/rooms/{self.room}"
 
     async def call(
@@ -110,20 +108,6 @@ def _authenticate(token: str) -> Identity:
     return TOKENS[token]
 
 
-@pytest.fixture(scope="session")
-def api_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run a private Redis for the session; returns its URL."""
-    path = tmp_path_factory.mktemp("redis")
-    command = [find_server(), "--port", "0", "--unixsocket", str(path / "r.sock"), "--dir", str(path)]
-    with subprocess.Popen([*command, "--save", "", "--appendonly", "no"], stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        for line in server.stdout:
-            if b"eady to accept connections" in line:
-                break
-        yield f"unix://{path / 'r.sock'}"
-        server.terminate()
-
-
 async def _serve(url: str, *, dev: bool) -> AsyncIterator[Api]:
     client = redis.Redis.from_url(url)
     subscriber = redis.Redis.from_url(url)
@@ -155,14 +139,14 @@ async def _serve(url: str, *, dev: bool) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-async def api(api_redis: str) -> AsyncIterator[Api]:
+async def api(redis_url: str) -> AsyncIterator[Api]:
     """The API as it runs in production: tokens are asked for, rooms are made by PUT."""
-    async for served in _serve(api_redis, dev=False):
+    async for served in _serve(redis_url, dev=False):
         yield served
 
 
 @pytest.fixture
-async def dev_api(api_redis: str) -> AsyncIterator[Api]:
+async def dev_api(redis_url: str) -> AsyncIterator[Api]:
     """The API under ``--dev``: no tokens, rooms appear on first use."""
-    async for served in _serve(api_redis, dev=True):
+    async for served in _serve(redis_url, dev=True):
         yield served

@@ -1,0 +1,281 @@
+"""The pages in a real browser against a real server: two viewers and a host share a room."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from chromium import BINARY, Browser, Page, chromium, serving
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BINARY is None, reason="neither chromium nor chromium-browser is on PATH"),
+]
+
+HOSTILE = """<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>&amp;"""
+HOSTILE_NAME = "<svg onload=window.hacked=1>"
+
+
+@pytest.fixture
+async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
+    """A browser of the test's own."""
+    async with chromium(tmp_path / "profile") as browser:
+        yield browser
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[str]:
+    """A server of the test's own; its address."""
+    async with serving(tmp_path / "data") as url:
+        yield url
+
+
+async def join(browser: Browser, site: str, user: str, name: str = "") -> Page:
+    """Open the viewer's page and wait until it is in the room."""
+    page = await browser.new_page()
+    await page.goto(f"{site}/?room=demo&user={user}" + (f"&name={quote(name)}" if name else ""))
+    await page.wait_for("document.body.dataset.status === 'live'")
+    return page
+
+
+async def host(browser: Browser, site: str) -> Page:
+    """Open the host's page and wait until it follows the room."""
+    page = await browser.new_page()
+    await page.goto(f"{site}/host?room=demo")
+    await page.wait_for("document.body.dataset.status === 'live'")
+    return page
+
+
+async def say(page: Page, text: str) -> None:
+    """Comment as a person would."""
+    await page.fill("#comment-text", text)
+    await page.enter()
+
+
+async def make_sale(page: Page, **fields: str) -> None:
+    """Fill in the host's form and send it."""
+    for name, text in ({"title": "Canvas bag", "sku": "BAG-7", "price": "19.90", "stock": "2"} | fields).items():
+        await page.fill(f"#sale-form [name={name}]", text)
+    await page.click("#sale-form button")
+    await page.sees("#sales .sale", fields.get("title", "Canvas bag"))
+
+
+async def confirm(page: Page) -> None:
+    """Say yes to the question."""
+    await page.click("#ask-yes")
+    await page.wait_for("!document.querySelector('#ask').open")
+
+
+async def test_comment_in_one_shows_in_the_other(browser: Browser, site: str) -> None:
+    """What one viewer says, both see, under its name; both are counted."""
+    alice, bob = await join(browser, site, "alice", "Alice"), await join(browser, site, "bob")
+    await say(alice, "Is it waterproof? 👜")
+    for page in (alice, bob):
+        await page.sees(".comment .said", "Is it waterproof? 👜")
+        await page.sees(".comment b", "Alice")
+        await page.sees("#viewers", "2")
+    assert await alice.evaluate("document.querySelector('#comment-text').value") == ""
+    assert await alice.evaluate("document.querySelectorAll('.comment.mine').length") == 1
+    assert await bob.evaluate("document.querySelectorAll('.comment.mine').length") == 0
+    assert alice.complaints == bob.complaints == []
+
+
+async def test_markup_shows_as_text(browser: Browser, site: str) -> None:
+    """Whatever a viewer or a host types is text everywhere: comment, name, notice, card, sale, order, toast."""
+    console = await host(browser, site)
+    mallory, bob = await join(browser, site, "mallory", HOSTILE_NAME), await join(browser, site, "bob")
+    await say(mallory, HOSTILE)
+    for page in (mallory, bob, console):
+        await page.sees(".said", HOSTILE)
+        await page.sees(".comment b", HOSTILE_NAME)
+    await make_sale(console, title=HOSTILE)
+    await console.click("[data-action=open]")
+    await mallory.click(".claim")
+    await bob.sees(".toast", HOSTILE_NAME)
+    await console.sees("#orders", HOSTILE_NAME)
+    await console.click("[data-action=pin]")
+    await console.fill("#notice-form [name=text]", HOSTILE)
+    await console.click("#notice-form button")
+    for page in (mallory, bob):
+        await page.sees(".sale h3", HOSTILE)
+        await page.sees("#pin h2", HOSTILE)
+        await page.sees("#notice-text", HOSTILE)
+    for page in (mallory, bob, console):
+        assert await page.evaluate("window.hacked") is None
+        assert await page.evaluate("document.querySelectorAll('img, script:not([src]), svg[onload]').length") == 0
+        assert page.complaints == []
+
+
+async def test_flash_sale_from_start_to_sold_out(browser: Browser, site: str) -> None:
+    """The host makes and opens a sale; one claims, the other sees a toast; sold out shows everywhere."""
+    console = await host(browser, site)
+    alice, bob = await join(browser, site, "alice", "Alice"), await join(browser, site, "bob", "Bob")
+    await make_sale(console, per_user_limit="1")
+    for page in (alice, bob):
+        await page.sees(".claim", "Not open yet")
+        await page.sees(".stock", "2 of 2 left")
+    await console.click("[data-action=open]")
+    await bob.sees(".claim", "Buy · €19.90")
+
+    await alice.click(".claim")
+    await alice.sees(".outcome", "it’s yours")
+    await alice.sees("#orders-count", "1")
+    await bob.sees(".toast", "Alice bought Canvas bag")
+    await bob.sees(".stock", "1 of 2 left")
+    await alice.sees(".claim", "Limit reached")
+    await alice.click("#orders-button")
+    await alice.sees("#order-list", "1 × Canvas bag")
+
+    await bob.click(".claim")
+    await bob.sees(".outcome", "it’s yours")
+    for page in (alice, bob):
+        await page.sees(".badge", "Sold out")
+        await page.sees(".claim", "Sold out")
+        await page.sees(".stock", "All 2 gone")
+    await console.sees(".sale .badge", "Sold out")
+    await console.wait_for("document.querySelectorAll('#orders tr').length === 2")
+    assert alice.complaints == bob.complaints == console.complaints == []
+
+
+async def test_host_steers_a_sale(browser: Browser, site: str) -> None:
+    """Pause, resume, restock and close reach the viewer; what cannot be undone is asked once."""
+    console, alice = await host(browser, site), await join(browser, site, "alice")
+    await make_sale(console, stock="1", runs_for="600")
+    await console.click("[data-action=open]")
+    await alice.sees(".count", "Ends in")
+    await console.click("[data-action=pause]")
+    await alice.sees(".claim", "Paused")
+    await console.click("[data-action=resume]")
+    await alice.click(".claim")
+    await alice.sees(".claim", "Sold out")
+    await console.fill(".restock input", "5")
+    await console.click("[data-action=restock]")
+    await alice.sees(".stock", "5 of 6 left")
+    await alice.sees(".claim", "Buy again · €19.90")
+    await console.click("[data-action=close]")
+    await console.sees("#ask-text", "for good")
+    await console.click("#ask [value=no]")
+    await alice.sees(".claim", "Buy again")
+    await console.click("[data-action=close]")
+    await confirm(console)
+    await alice.sees(".claim", "Closed")
+    assert alice.complaints == console.complaints == []
+
+
+async def test_countdown_runs_on_server_time(browser: Browser, site: str) -> None:
+    """A sale with a start counts down and opens by itself, though the viewer's own clock is wrong."""
+    console, alice = await host(browser, site), await browser.new_page()
+    await alice.call(
+        "Page.addScriptToEvaluateOnNewDocument",
+        source="const real = Date.now; Date.now = () => real() - 3_600_000;",
+    )
+    await alice.goto(f"{site}/?room=demo&user=alice")
+    await make_sale(console, opens_in="3", runs_for="300")
+    await alice.sees(".count", "Opens in 0:0")
+    await alice.sees(".claim", "Buy")
+    await alice.sees(".count", "Ends in")
+    shown = await alice.evaluate("document.querySelector('.count b').textContent")
+    assert re.fullmatch(r"[45]:\d\d", shown), shown
+
+
+async def test_host_moderates_and_announces(browser: Browser, site: str) -> None:
+    """A deleted comment vanishes everywhere, a notice and a card appear, and the card goes again."""
+    console, alice = await host(browser, site), await join(browser, site, "alice", "Alice")
+    await say(alice, "something rude")
+    await console.click(".comment button")
+    await console.sees("#ask-text", "something rude")
+    await confirm(console)
+    for page in (alice, console):
+        await page.wait_for("document.querySelectorAll('.comment').length === 0")
+    await console.fill("#notice-form [name=text]", "Back in two minutes")
+    await console.click("#notice-form button")
+    await alice.sees("#notice-text", "Back in two minutes")
+    await alice.click("#notice-close")
+    await alice.wait_for("document.querySelector('#notice').hidden")
+    await console.evaluate("document.querySelector('#pin-form').parentElement.open = true")
+    await console.fill("#pin-form [name=title]", "Today’s bag")
+    await console.fill("#pin-form [name=url]", "https://shop.example/bag")
+    await console.click("#pin-form button")
+    await alice.sees("#pin", "Today’s bag")
+    link = "document.querySelector('#pin a')"
+    assert await alice.evaluate(f"[{link}.href, {link}.rel]") == ["https://shop.example/bag", "noopener noreferrer"]
+    await console.click("#unpin")
+    await alice.wait_for("document.querySelector('#pin').hidden")
+    assert alice.complaints == console.complaints == []
+
+
+async def test_likes_are_counted_once_for_everyone(browser: Browser, site: str) -> None:
+    """Taps on one page are a total on every page."""
+    console = await host(browser, site)
+    alice, bob = await join(browser, site, "alice"), await join(browser, site, "bob")
+    for _ in range(7):
+        await alice.click("#like")
+    await bob.wait_for("document.querySelector('#likes').textContent === '7'")
+    await console.sees("#numbers", "7")
+    await alice.wait_for("document.querySelector('#likes').textContent === '7'")
+
+
+async def test_guest_keeps_its_name_in_the_tab(browser: Browser, site: str) -> None:
+    """Without ``?user=`` a guest is invented, and is the same after a reload."""
+    page = await browser.new_page()
+    names = []
+    for _ in range(2):
+        await page.goto(f"{site}/?room=demo")
+        await page.wait_for("document.body.dataset.status === 'live'")
+        names.append(await page.evaluate("sessionStorage.getItem('liveroom.user')"))
+    assert names[0] == names[1]
+    assert re.fullmatch(r"guest-[a-z0-9]{6}", names[0])
+    assert page.complaints == []
+
+
+async def test_room_that_closes_says_so(browser: Browser, site: str) -> None:
+    """The host closes the room, asked once; viewers see the end and can send nothing more."""
+    console, alice = await host(browser, site), await join(browser, site, "alice")
+    await console.click("#close-room")
+    await confirm(console)
+    await alice.sees("#over", "This live has ended")
+    await alice.wait_for("document.querySelector('#comment-text').disabled")
+    await console.sees("#room-state", "Closed")
+    await alice.wait_for("document.body.dataset.status === 'closed'")
+    assert alice.complaints == console.complaints == []
+
+
+async def test_restart_of_the_server_is_survived(browser: Browser, tmp_path: Path) -> None:
+    """A viewer is told that it is cut, comes back by itself, keeps what it saw, and sees what follows."""
+    data = tmp_path / "data"
+    async with serving(data) as site:
+        alice = await join(browser, site, "alice", "Alice")
+        await say(alice, "before")
+        await alice.sees(".said", "before")
+    await alice.sees("#connection", "econnecting…")
+    async with serving(data, port=urlsplit(site).port or 0):
+        await alice.wait_for("document.body.dataset.status === 'live'")
+        assert await alice.evaluate("document.querySelector('#connection').hidden")
+        bob = await join(browser, site, "bob")
+        await say(bob, "after")
+        await alice.sees(".said", "after")
+        said = "[...document.querySelectorAll('.said')].map((one) => one.textContent)"
+        assert await alice.evaluate(said) == ["before", "after"]
+        assert [text for text in alice.complaints if "WebSocket connection" not in text] == []
+
+
+@pytest.mark.parametrize("size", [(390, 844), (1280, 800), (844, 390)])
+async def test_nothing_is_cut_off(browser: Browser, site: str, size: tuple[int, int]) -> None:
+    """On a phone and on a desktop no page scrolls sideways, and the claim button can be pressed."""
+    console, alice = await host(browser, site), await join(browser, site, "alice")
+    await make_sale(console, title="A bag with a very long name indeed, in natural white, large")
+    await console.click("[data-action=open]")
+    await console.click("[data-action=pin]")
+    await alice.sees("#pin", "A bag")
+    for page in (console, alice):
+        await page.resize(*size)
+        wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert await page.evaluate(wide) == 0
+    await say(alice, "hello")
+    await alice.sees(".said", "hello")
+    await alice.click(".claim")
+    await alice.sees(".outcome", "it’s yours")
