@@ -108,7 +108,7 @@ class Ack(msgspec.Struct, tag="ack", tag_field="type", omit_defaults=True, gc=Fa
     comment: str | UnsetType = UNSET
     status: ClaimStatus | UnsetType = UNSET
     order: str | UnsetType = UNSET
-    expires_at: int | None | UnsetType = UNSET
+    expires_at: int | UnsetType | None = UNSET
     left: int | UnsetType = UNSET
 
 

@@ -13,7 +13,8 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis.asyncio as redis
@@ -195,17 +196,20 @@ async def _free_idle(hub: Hub) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _owned(work: object) -> AsyncIterator[None]:
+async def _owned(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run a keeper as long as the process serves; one that ends by itself is a bug and is logged."""
-    task = asyncio.ensure_future(work)  # type: ignore[arg-type]
-    task.add_done_callback(
-        lambda t: None if t.cancelled() else _log.critical("a keeper ended", exc_info=t.exception())
-    )
+    task = asyncio.create_task(work)
+    task.add_done_callback(_keeper_ended)
     try:
         yield
     finally:
         task.cancel()
         await asyncio.wait((task,))
+
+
+def _keeper_ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        _log.critical("a keeper ended", exc_info=task.exception())
 
 
 def _connect(url: str, read_timeout: float | None = STORE_TIMEOUT_S) -> redis.Redis:

@@ -190,6 +190,14 @@ class Config:
         )
 
 
+TOKEN_ENV = "LIVEROOM_TOKEN"  # noqa: S105  a name, not a secret
+
+
+def client_token() -> str | None:
+    """Return the token that the commands of a host send; it has no flag, as a secret has none."""
+    return os.environ.get(TOKEN_ENV)
+
+
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the table's flags; a flag that is not given leaves no trace, so that the environment can speak."""
     for setting in SETTINGS:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import urllib.error
 import urllib.request
@@ -19,8 +18,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
+from liveroom.server.config import TOKEN_ENV, client_token
+
 DEFAULT_TARGET = "http://127.0.0.1:8080"
-TOKEN_ENV = "LIVEROOM_TOKEN"  # noqa: S105  a name, not a secret
 TIMEOUT_S = 15.0
 SALE_ACTIONS = ("open", "pause", "resume", "close", "cancel")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -250,7 +250,7 @@ def run(ask: Callable[[Api, argparse.Namespace], Any], args: argparse.Namespace)
 
 def _token(file: str | None) -> str | None:
     if file is None:
-        return os.environ.get(TOKEN_ENV)
+        return client_token()
     try:
         token = Path(file).read_text(encoding="ascii").strip()
     except OSError as fault:

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over its DevTools protocol; and a liveroom server to point it at.
+"""A headless Chromium, driven over its DevTools protocol.
 
 Knows just enough of the protocol for the browser tests: pages in contexts of their own, real mouse and key
 events, waiting for a condition inside the page, screenshots. Rule: what a page complains about (console
@@ -12,11 +12,8 @@ import base64
 import contextlib
 import itertools
 import json
-import os
 import re
 import shutil
-import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -143,10 +140,10 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    async def screenshot(self, path: Path) -> None:
-        """Write what is on the screen as PNG."""
+    async def screenshot(self) -> bytes:
+        """Return what is on the screen, as PNG."""
         answer = await self.call("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(answer["data"]))
+        return base64.b64decode(answer["data"])
 
     def take_event(self, method: str, params: dict[str, Any]) -> None:
         """Keep what the page complains about."""
@@ -223,7 +220,7 @@ async def chromium(profile: Path) -> AsyncIterator[Browser]:
     """Run a browser with a fresh profile in ``profile``."""
     assert BINARY is not None
     flags = (*FLAGS, f"--user-data-dir={profile}")
-    async with _process(BINARY, *flags, stderr=True) as process:
+    async with _process(BINARY, *flags) as process:
         assert process.stderr is not None
         url = await _find(process.stderr, rb"DevTools listening on (ws://\S+)")
         async with _drained(process.stderr), connect(url, max_size=None, ping_interval=None) as connection:
@@ -231,44 +228,22 @@ async def chromium(profile: Path) -> AsyncIterator[Browser]:
             listening = asyncio.create_task(browser.listen())
             try:
                 yield browser
-                await browser.call("Browser.close")
             finally:
+                await browser.call("Browser.close")
                 listening.cancel()
                 await asyncio.gather(listening, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
-async def serving(data: Path, port: int = 0) -> AsyncIterator[str]:
-    """Run ``liveroom serve --dev`` (port 0: a free one), its data in ``data``; gives ``http://127.0.0.1:<port>``."""
-    command = Path(sys.executable).with_name("liveroom")
-    flags = ("serve", "--dev", "--port", str(port), "--data", str(data), "--drain-s", "1")
-    async with _process(str(command), *flags, stdout=True) as process:
-        assert process.stdout is not None
-        url = await _find(process.stdout, rb"viewer page\s+(http://[^/\s]+)")
-        async with _drained(process.stdout):
-            yield url
-
-
-@contextlib.asynccontextmanager
-async def _process(
-    *command: str, stdout: bool = False, stderr: bool = False
-) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _process(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a process whose stderr is read; it has ended when this has."""
     quiet, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=quiet,
-        stdout=pipe if stdout else quiet,
-        stderr=pipe if stderr else None,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
+    process = await asyncio.create_subprocess_exec(*command, stdin=quiet, stdout=quiet, stderr=pipe)
     try:
         yield process
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), TIMEOUT_S)
+            await asyncio.wait_for(process.wait(), TIMEOUT_S)  # it was told to close
         except TimeoutError:
             process.kill()
             await process.wait()

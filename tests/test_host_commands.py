@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from liveroom.server.host_commands import TOKEN_ENV, add_host_commands
+from liveroom.server.config import TOKEN_ENV
+from liveroom.server.host_commands import add_host_commands
 
 
 class Server(ThreadingHTTPServer):

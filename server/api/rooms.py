@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from liveroom.protocol.events import RoomClosed
 from liveroom.server.api.call import Call, answer
 from liveroom.server.api.shapes import RoomBody, SaleStats, Stats
 from liveroom.server.room.ports import Refused, RoomRecord
@@ -27,8 +26,8 @@ async def get_room(call: Call) -> web.Response:
 
 async def close_room(call: Call) -> web.Response:
     """Close the room for good; its record, sales and orders can still be read."""
-    now = call.context.store.now_ms()
-    await call.append([RoomClosed(at=now)], (("closed_at", b"%d" % now),))
+    await call.context.hub.ensure(call.room)
+    await call.context.store.close(call.room, *call.idempotency())
     return answer(await record_of(call))
 
 

@@ -11,7 +11,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from liveroom.server.backplane.pipe import Pipe
 from liveroom.server.room.ports import Unavailable
 
-NAMES = ("create", "load", "append", "beat", "open_orders", "sale_create", "sale_act", "claims")
+NAMES = ("create", "load", "append", "beat", "open_orders", "sale_create", "sale_act", "claims", "room_close")
 _READS_ONLY = {"open_orders": ""}
 
 

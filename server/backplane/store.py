@@ -138,6 +138,15 @@ class RedisStore:
         answers = await self._scripts.call("append", names, args)
         return [answer if isinstance(answer, int) else _refused(answer) for answer in answers]
 
+    async def close(self, room: str, idempotency_key: str = "", fingerprint: str = "") -> int:
+        """See ``RoomStore``."""
+        names = [keys.key(room, name) for name in ("room", "log", "sales", f"idem:{idempotency_key}")]
+        args = [*self._log_args(room), keys.sale_prefix(room), fingerprint]
+        answer = await self._scripts.call("room_close", names, args)
+        if isinstance(answer, list):
+            raise Refused(answer[0].decode(), answer[1].decode())
+        return int(answer)
+
     async def beat(self, room: str, *, number: int, likes: int, viewers: int, sales: list[str]) -> Beat:
         """See ``RoomStore``."""
         names = [keys.key(room, name) for name in ("room", "log", "nodes", "gate")]

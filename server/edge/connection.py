@@ -38,7 +38,8 @@ from liveroom.server.room.ports import ALONE
 _log = logging.getLogger("liveroom.connection")
 
 MAX_UNREAD_REPLIES = 64 * 1024  # bytes that may wait for a viewer who sends commands and does not read
-MAX_EXCESS = 100  # messages over the rate, in a row, that are answered before the close
+EXCESS_COST = 10  # what a message over the rate adds; one within the rate takes one off
+MAX_EXCESS = 1000  # beyond it the connection is closed: who goes on at twice the rate soon is
 SILENT_BEATS = 3  # heartbeats without a byte from the peer
 
 
@@ -165,7 +166,8 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse_excess(-full_at)
             return
         self._full_at = full_at
-        self._excess = 0
+        if self._excess:
+            self._excess -= 1
         encoding = self._encoding
         if (opcode == BINARY) is not (encoding is Encoding.MSGPACK):
             want = "binary (MessagePack)" if encoding is Encoding.MSGPACK else "text (JSON)"
@@ -182,7 +184,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _refuse_excess(self, wait: float) -> None:
         """Answer a message over the rate without reading it; one who goes on is closed."""
-        self._excess += 1
+        self._excess += EXCESS_COST
         self._edge.counts["excess"] += 1
         if self._excess > MAX_EXCESS:
             self.bye("flooding", "you kept on sending beyond limits.messages_per_s", None)

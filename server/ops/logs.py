@@ -12,5 +12,7 @@ def set_up(level: str) -> None:
         format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
+    # It logs a traceback for every malformed request, and the API logs faults of its own by itself.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     for name in ("aiohttp", "asyncio", "redis", "websockets"):
         logging.getLogger(name).setLevel(logging.WARNING)

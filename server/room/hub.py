@@ -48,6 +48,8 @@ class Hub:
         self.comment_rates = Rates(Rate(limits.comments_per_s, limits.comments_burst))
         self.like_rates = Rates(Rate(limits.like_messages_per_s, max(1, int(limits.like_messages_per_s))))
         self.gaps_filled = 0
+        self.freed_passes = 0  # of rooms that are no longer held; counters must not go down
+        self.freed_deliveries = 0
         self.closing = False
 
     # --- getting in ---------------------------------------------------------------------------------
@@ -226,6 +228,8 @@ class Hub:
             if since is None or now - since < self._idle_s or not desk.idle or id in self._held:
                 continue
             del self.desks[id]
+            self.freed_passes += desk.room.passes
+            self.freed_deliveries += desk.room.audience.deliveries
             await desk.close()
             await self.store.unfollow(id)
 

@@ -112,6 +112,12 @@ class RoomStore(Protocol):
     async def append(self, room: str, appends: list[Append]) -> list[int | Refused]:
         """Append to the room's log in one call; each answer is the offset of the append's last event."""
 
+    async def close(self, room: str, idempotency_key: str = "", fingerprint: str = "") -> int:
+        """Close a room and its live sales; returns the offset of ``room_closed``.
+
+        :raises Refused: ``unknown_room``, ``room_closed`` or ``id_reused``.
+        """
+
     async def beat(self, room: str, *, number: int, likes: int, viewers: int, sales: list[str]) -> Beat:
         """Add likes, renew this node's viewer count, settle what is due in ``sales``, tell the state.
 

@@ -23,6 +23,7 @@ ENDED_SALES_SHOWN = 20  # in a welcome, the newest; the HTTP API lists them all
 ENDED = ("closed", "cancelled")
 
 _decode = msgspec.json.decode
+_REMOVED = b'{"type":"comment_removed"'
 
 
 class Present:
@@ -77,6 +78,18 @@ class Present:
             if kind.startswith((b'sale"', b"pinned", b"comment_", b"room_clo")):
                 self._apply_fact(_decode(entry.json))
 
+    def recall(self, entries: list[Entry]) -> None:
+        """Fill the recent comments from a log that was read, without those that were removed in it."""
+        for entry in entries:
+            if entry.lane is Lane.CHATTER:
+                self.recent.append(entry)
+            elif entry.json.startswith(_REMOVED):
+                self._remove(_decode(entry.json)["comment"])
+
+    def _remove(self, comment: str) -> None:
+        kept = [entry for entry in self.recent if _decode(entry.json)["comment"] != comment]
+        self.recent = deque(kept, maxlen=RECENT_COMMENTS)
+
     def _apply_fact(self, fact: dict[str, Any]) -> None:
         match fact["type"]:
             case "sale":
@@ -84,8 +97,7 @@ class Present:
             case "pinned":
                 self.pinned = fact["pinned"]
             case "comment_removed":
-                kept = [entry for entry in self.recent if _decode(entry.json)["comment"] != fact["comment"]]
-                self.recent = deque(kept, maxlen=RECENT_COMMENTS)
+                self._remove(fact["comment"])
             case "room_closed":
                 self.closed = True
 

@@ -86,7 +86,7 @@ class Room:
         self.present.load(
             record.epoch, record.closed_at is not None, loaded.pinned, loaded.sales, loaded.state, loaded.now
         )
-        self.present.recent.extend(self.log.last(Lane.CHATTER, self.present.recent.maxlen or 0))
+        self.present.recall(self.log.between(self.log.tail, self.log.head))
         self.audience.flushed = self.log.head
 
     def repair(self, loaded: LoadedRoom) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from liveroom.server.room.ports import Refused
 
 MAX_STOCK = 1_000_000_000
-MAX_PRICE = 1_000_000_000_000  # minor units; with MAX_QUANTITY still exact in a double, as scripts compute
+MAX_PRICE = 1_000_000_000  # minor units; times MAX_QUANTITY still exact in a double, as the scripts compute
 MAX_TITLE_CHARS = 200
 MAX_SKU_CHARS = 64
 MAX_TIME_MS = 4_102_444_800_000  # 2100-01-01: a later time is one in the wrong unit

@@ -26,9 +26,7 @@ while i <= #ARGV do
   if not answer and closed then answer = 'room_closed' end
   if not answer then
     for j = 0, changes - 1 do
-      local name, value = ARGV[fields + 2 * j], ARGV[fields + 2 * j + 1]
-      redis.call('HSET', KEYS[1], name, value)
-      if name == 'closed_at' then closed = value end
+      redis.call('HSET', KEYS[1], ARGV[fields + 2 * j], ARGV[fields + 2 * j + 1])
     end
     for j = first, first + count - 1 do events[#events + 1] = ARGV[j] end
     offset = offset + count

@@ -21,7 +21,7 @@ local events = {}
 settle(sale, now, events)
 local state, refused = sale.state, nil
 if action == 'read' then
-  -- settled, and nothing else
+  -- settled, and nothing else; the sales of a closed room were closed with it
 elseif action == 'open' and state == 'scheduled' then
   set(sale, 'starts_at', now)
   become(sale, 'open', now, events)
