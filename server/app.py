@@ -184,6 +184,8 @@ class App:
         await hub.close()
         while edge.connections and loop.time() < deadline:
             await asyncio.sleep(0.02)
+        for viewer in viewers:
+            viewer.drop()  # who has not answered the close by now
 
 
 async def _free_idle(hub: Hub) -> None:

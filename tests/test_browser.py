@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
+from liveroom.server.edge.auth import mint
+from liveroom.server.room.identity import Role
 from tests.chromium import BINARY, Browser, Page, chromium
 from tests.running import Liveroom, running
 
@@ -258,6 +260,9 @@ async def test_room_that_closes_says_so(browser: Browser, site: Site) -> None:
     await console.sees("#room-state", "Closed")
     await alice.wait_for("document.body.dataset.status === 'closed'")
     assert alice.complaints == console.complaints == []
+    late = await browser.new_page()
+    await late.goto(f"{site.viewer}&user=bob")
+    await late.sees("#over", "This live has ended")
 
 
 async def test_restart_of_the_server_is_survived(browser: Browser, tmp_path: Path) -> None:
@@ -278,6 +283,39 @@ async def test_restart_of_the_server_is_survived(browser: Browser, tmp_path: Pat
         said = "[...document.querySelectorAll('.said')].map((one) => one.textContent)"
         assert await alice.evaluate(said) == ["before", "after"]
         assert [text for text in alice.complaints if "WebSocket connection" not in text] == []
+
+
+async def test_tokens_open_the_pages(browser: Browser, tmp_path: Path) -> None:
+    """Without ``--dev`` the token in the fragment opens both pages, and is never sent in an address."""
+    secret = "s" * 32
+    with running(tmp_path / "data", env={"LIVEROOM_TOKEN_SECRET": secret}, dev=False) as server:
+        site = Site(server, "demo")
+
+        def token(user: str, role: Role) -> str:
+            return mint(secret.encode(), user, role=role, room="demo", name=user.title(), ttl_s=600)
+
+        console, alice, guest = [await browser.new_page() for _ in range(3)]
+        await console.goto(f"{site.host}#token={token('hanna', Role.HOST)}")
+        await console.sees("#missing", "no room “demo” yet")
+        await console.fill("#create-form [name=title]", "Spring sale")
+        await console.click("#create-form button")
+        await console.sees("#room-title", "Spring sale")
+        await console.wait_for("document.body.dataset.status === 'live'")
+        await alice.goto(f"{site.viewer}#token={token('alice', Role.VIEWER)}")
+        await alice.wait_for("document.body.dataset.status === 'live'")
+        await say(alice, "hello")
+        await console.sees(".comment b", "Alice")
+        await make_sale(console)
+        await alice.sees(".sale h3", "Canvas bag")
+        asked = "performance.getEntriesByType('resource').map((one) => one.name).join(' ')"
+        for page in (console, alice):
+            assert "token" not in await page.evaluate(asked)
+        assert alice.complaints == []
+        assert all("404" in text for text in console.complaints)  # asking for a room that is not there yet
+
+        await guest.goto(f"{site.viewer}&user=alice")
+        await guest.sees("#connection", "lacks its token")
+        assert server.log.read_text().count("eyJ") == 0
 
 
 @pytest.mark.parametrize("size", [(390, 844), (1280, 800), (844, 390)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import re
 import shutil
@@ -14,6 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from liveroom.server.web.pages import CONTENT_TYPES, HEADERS, add_pages
+from tests.running import Liveroom
 
 ROOT = Path(__file__).parents[1]
 STATIC = ROOT / "server" / "web" / "static"
@@ -165,3 +168,43 @@ def test_javascript(script: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(NODE is None, reason="node is not installed")
+async def test_javascript_client_loses_nothing_over_cuts(server: Liveroom, room: str) -> None:
+    """In Node, against a real server: cut again and again, it sees every event once and in order."""
+    assert NODE is not None
+    path = f"/v1/rooms/{room}"
+    server.request("PUT", path, {})
+    draft = {"sku": "BAG", "title": "Bag", "price": 100, "currency": "EUR", "stock": 3, "per_user_limit": 1}
+    sale = server.request("POST", f"{path}/sales", draft)["sale"]
+    server.request("POST", f"{path}/sales/{sale}/open")
+    total = 250
+    script = ROOT / "tests" / "js" / "live.mjs"
+    process = await asyncio.create_subprocess_exec(
+        *(NODE, "--experimental-websocket", str(script), server.http, room, sale, str(total - 1)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            assert await process.stdout.readline() == b"ready\n"
+            for n in range(total):
+                event = {"type": "custom", "name": "count", "data": {"n": n}}
+                await asyncio.to_thread(server.request, "POST", f"{path}/events", event)
+            saw = json.loads(await process.stdout.read())
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert saw["seen"] == list(range(total))
+    assert saw["gaps"] == 0
+    assert saw["resumed"][0] is False
+    assert len(saw["resumed"]) > 3
+    assert all(saw["resumed"][1:])
+    assert saw["shown"] is True
+    assert (saw["status"], saw["same"]) == ("reserved", True)
+    assert saw["clockOff"] < 5_000  # one machine, one clock
+    assert server.request("GET", f"{path}/sales/{sale}")["left"] == 2

@@ -1,4 +1,4 @@
-// The HTTP API, as the host's page uses it.
+// The HTTP API, as the pages use it.
 //
 // Knows requests and problem details (RFC 9457); never knows an element. Rules: every POST has an
 // Idempotency-Key, so one that was cut, or answered "not now", is sent again without fear of doing it twice.

@@ -2,6 +2,7 @@
 // (`/js/liveroom.js`) holds.
 
 import { connect } from "../js/liveroom.js";
+import { api } from "./api.js";
 import { CommentList } from "./comment_list.js";
 import { byId, icon, make, setText } from "./dom.js";
 import { Hearts } from "./hearts.js";
@@ -180,9 +181,31 @@ function showStatus({ status, attempt }) {
   connection.hidden = status === "live";
   setText(byId("live"), status === "live" ? "Live" : "Offline");
   if (status === "closed") setText(connection, "You were disconnected. Reload the page to join again.");
-  else if (attempt >= TRIES_BEFORE_WORRY) {
-    setText(connection, joined ? "Still reconnecting…" : "This room cannot be reached. Trying again…");
-  } else if (status !== "live") setText(connection, joined ? "Reconnecting…" : "Joining…");
+  else if (status === "waiting" && attempt >= TRIES_BEFORE_WORRY) askWhy();
+  else if (status !== "live" && attempt < TRIES_BEFORE_WORRY) {
+    setText(connection, joined ? "Reconnecting…" : "Joining…");
+  }
+}
+
+const REASONS = {
+  401: "This link has expired, or lacks its token.",
+  403: "You may not enter this room.",
+  404: "There is no such room.",
+};
+
+/** A browser does not tell why a websocket was refused; the API does. */
+async function askWhy() {
+  try {
+    const { closed_at: closedAt } = await api.get();
+    if ((closedAt ?? null) !== null) {
+      end();
+      room.close();
+      return;
+    }
+    setText(connection, "The room is busy. Trying again…");
+  } catch (fault) {
+    setText(connection, REASONS[fault.status] ?? "The room cannot be reached. Trying again…");
+  }
 }
 
 room.on("status", showStatus);
