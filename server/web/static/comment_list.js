@@ -16,6 +16,7 @@ export class CommentList {
     this.options = options;
     this.rows = new Map(); // comment -> row
     this.pinnedToEnd = true;
+    this.shape = ""; // heights of content and frame when the end was last shown
     list.addEventListener("scroll", () => this.#look());
     new ResizeObserver(() => this.pinnedToEnd && this.#toEnd()).observe(list);
     options.jump?.addEventListener("click", () => this.#toEnd());
@@ -73,6 +74,10 @@ export class CommentList {
 
   #look() {
     const { scrollHeight, scrollTop, clientHeight } = this.list;
+    if (this.pinnedToEnd && this.shape !== `${scrollHeight} ${clientHeight}`) {
+      this.#toEnd(); // the layout moved, not the reader
+      return;
+    }
     this.pinnedToEnd = scrollHeight - scrollTop - clientHeight < NEAR_PX;
     if (this.pinnedToEnd && this.options.jump) this.options.jump.hidden = true;
   }
@@ -80,6 +85,7 @@ export class CommentList {
   #toEnd() {
     this.pinnedToEnd = true;
     this.list.scrollTop = this.list.scrollHeight;
+    this.shape = `${this.list.scrollHeight} ${this.list.clientHeight}`;
     if (this.options.jump) this.options.jump.hidden = true;
   }
 }
