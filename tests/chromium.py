@@ -175,7 +175,8 @@ class Browser:
         if session is not None:
             message["sessionId"] = session
         await self._connection.send(json.dumps(message))
-        return await answer
+        result: dict[str, Any] = await answer
+        return result
 
     def next_event(self, session: str, method: str) -> asyncio.Future[dict[str, Any]]:
         """Return the next event of a kind, as a future."""

@@ -81,7 +81,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = transport
         self._desk = desk
         self._encoding = encoding
-        self._reader = FrameReader(edge.settings.max_message_bytes, deflate)
+        # None after a breach: where the next frame begins is not known any more.
+        self._reader: FrameReader | None = FrameReader(edge.settings.max_message_bytes, deflate)
         self._full_at = 0.0  # of the message rate
         self._excess = 0
         self._heard = True
@@ -124,17 +125,20 @@ class Connection(asyncio.BufferedProtocol):
     def take(self, data: bytes) -> None:
         """Take in bytes of the peer."""
         self._heard = True
+        reader = self._reader
+        if reader is None:
+            return
         try:
-            for message in self._reader.feed(data):
+            for message in reader.feed(data):
                 self._take_message(message)
                 if self._transport is None:
                     return
         except Breach as breach:
-            if self.ending:
-                self._abort()
-            else:
+            self._reader = None
+            if not self.ending:
                 self._edge.counts["breaches"] += 1
                 self._end(breach.code, breach.reason)
+            self._hang_up()
         except Exception:
             _log.exception("a fault of ours with a message of %s", self.user)
             self._end(1011, "a fault of the server")
@@ -145,8 +149,8 @@ class Connection(asyncio.BufferedProtocol):
             if not self.ending:
                 self._take_command(opcode, payload)
         elif opcode == PING:
-            if not self.ending:
-                self.write(frames.frame(frames.PONG, payload))
+            if not self.ending and self._admit(asyncio.get_running_loop().time()):
+                self._write_own(frames.frame(frames.PONG, payload))
         elif opcode == CLOSE:
             code = read_close(payload)
             if not self.ending:
@@ -161,13 +165,8 @@ class Connection(asyncio.BufferedProtocol):
     def _take_command(self, opcode: int, payload: bytes) -> None:
         edge = self._edge
         now = asyncio.get_running_loop().time()
-        full_at = edge.message_rate.spend(self._full_at, now)
-        if full_at < 0:
-            self._refuse_excess(-full_at)
+        if not self._admit(now):
             return
-        self._full_at = full_at
-        if self._excess:
-            self._excess -= 1
         encoding = self._encoding
         if (opcode == BINARY) is not (encoding is Encoding.MSGPACK):
             want = "binary (MessagePack)" if encoding is Encoding.MSGPACK else "text (JSON)"
@@ -181,6 +180,17 @@ class Connection(asyncio.BufferedProtocol):
             )
             return
         edge.dispatch(self._desk, self, command, now)
+
+    def _admit(self, now: float) -> bool:
+        """Tell whether a message, or a ping, is within the rate."""
+        full_at = self._edge.message_rate.spend(self._full_at, now)
+        if full_at < 0:
+            self._refuse_excess(-full_at)
+            return False
+        self._full_at = full_at
+        if self._excess:
+            self._excess -= 1
+        return True
 
     def _refuse_excess(self, wait: float) -> None:
         """Answer a message over the rate without reading it; one who goes on is closed."""
@@ -223,19 +233,24 @@ class Connection(asyncio.BufferedProtocol):
 
     def reply(self, message: msgspec.Struct) -> None:
         """Write a message for this viewer alone; nothing if it has gone."""
-        transport = self._transport
-        if transport is None or self.ending:
-            return
-        if self.paused and transport.get_write_buffer_size() > MAX_UNREAD_REPLIES:
-            self.drop()
+        if self._transport is None or self.ending:
             return
         encoding = self._encoding
-        self.write(
+        self._write_own(
             frames.frame(
                 frames.BINARY if encoding is Encoding.MSGPACK else frames.TEXT,
                 codec.encode(message, encoding),
             )
         )
+
+    def _write_own(self, frame: bytes) -> None:
+        """Write a frame that nobody else is sent; who lets too much of that wait is dropped."""
+        transport = self._transport
+        assert transport is not None
+        if self.paused and transport.get_write_buffer_size() > MAX_UNREAD_REPLIES:
+            self.drop()
+        else:
+            self.write(frame)
 
     def drop(self) -> None:
         """End at once, without a word: the peer cannot be written to."""
@@ -279,12 +294,21 @@ class Connection(asyncio.BufferedProtocol):
         self.ending = True
         self._edge.closes[code] += 1
         self._desk.room.leave(self)
-        self._edge.closing[self] = asyncio.get_running_loop().time() + CLOSE_DEADLINE_S
+        self._start_deadline()
         self.write(frames.close_frame(code, reason))
+
+    def _hang_up(self) -> None:
+        """Half a close: what is still coming is thrown away, as a reset would take our close from the peer."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write_eof()
 
     def _close(self) -> None:
         if self._transport is not None:
+            self._start_deadline()  # it may not read what is still to be written
             self._transport.close()
+
+    def _start_deadline(self) -> None:
+        self._edge.closing.setdefault(self, asyncio.get_running_loop().time() + CLOSE_DEADLINE_S)
 
     def _abort(self) -> None:
         if self._transport is not None:

@@ -7,6 +7,7 @@ closed, a peer that does not read is closed, a close that is not answered ends b
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -70,20 +71,31 @@ class Edge:
     async def sweep(self) -> None:
         """Look at everyone in turn, each once a heartbeat, until cancelled."""
         loop = asyncio.get_running_loop()
-        cycle: list[Swept] = []
+        heartbeat_s = self.settings.heartbeat_ms / 1000
+        cycle: list[Swept] = []  # those not yet looked at in this heartbeat
+        share, due = 1, loop.time()
         while True:
             await asyncio.sleep(SWEEP_S)
             now = loop.time()
-            for overdue in (self.waiting, self.closing):
-                for connection, deadline in list(overdue.items()):
-                    if deadline > now:
-                        break
-                    del overdue[connection]
-                    connection.expire()
-            if not cycle:
+            _expire(self.waiting, now)
+            _expire(self.closing, now)
+            # Not before the heartbeat is over, however few they are: a peer's silence is counted in beats.
+            if not cycle and now >= due:
+                due += heartbeat_s * ((now - due) // heartbeat_s + 1)
                 cycle = list(self.connections)
-                share = max(1, int(len(cycle) * SWEEP_S * 1000 / self.settings.heartbeat_ms) + 1)
-            for connection in cycle[-share:]:
-                if connection in self.connections:
-                    connection.beat(now)
+                share = max(1, math.ceil(len(cycle) * SWEEP_S / heartbeat_s))
+            self._beat(cycle[-share:], now)
             del cycle[-share:]
+
+    def _beat(self, connections: list[Swept], now: float) -> None:
+        for connection in connections:
+            if connection in self.connections:
+                connection.beat(now)
+
+
+def _expire(deadlines: dict[Swept, float], now: float) -> None:
+    for connection, deadline in list(deadlines.items()):
+        if deadline > now:
+            break
+        del deadlines[connection]
+        connection.expire()

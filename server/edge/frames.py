@@ -78,7 +78,8 @@ class FrameReader:
                 size = data[at + 2] << 8 | data[at + 3]
             elif size == 127:
                 size = int.from_bytes(data[at + 2 : at + 10])
-            if size + self._total > self.max_message:
+            # A control frame in the middle of a message is no part of it, and is small (see ``_check_head``).
+            if not first & 0x08 and size + self._total > self.max_message:
                 raise Breach(1009, f"a message has at most {self.max_message} bytes")
             if end < head + size:
                 break

@@ -128,8 +128,9 @@ class FrontDoor(asyncio.BufferedProtocol):
         """Become a viewer's connection. Synchronous from here: snapshot, cursor and registration in one step."""
         transport = self._transport
         assert transport is not None
+        deflate = upgrade.deflate is not None
         connection = Connection(
-            self._edge, transport, desk, identity.user, identity.name, upgrade.encoding, upgrade.deflate
+            self._edge, transport, desk, identity.user, identity.name, upgrade.encoding, deflate
         )
         transport.set_protocol(connection)
         self._transport = None

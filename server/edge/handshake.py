@@ -41,7 +41,7 @@ class Upgrade(NamedTuple):
     accept: bytes
     subprotocol: str | None
     encoding: Encoding
-    deflate: bool
+    deflate: str | None  # permessage-deflate as it is agreed on, for the answer; None when it is not
     token: str | None
     user: str | None
     name: str | None
@@ -128,7 +128,7 @@ def read_upgrade(head: Head) -> Upgrade | Refused:
         accept=base64.b64encode(sha1(key + _GUID, usedforsecurity=False).digest()),
         subprotocol=subprotocol,
         encoding=encoding,
-        deflate=_accepts_deflate(headers.get(b"sec-websocket-extensions", b"")),
+        deflate=_agree_on_deflate(headers.get(b"sec-websocket-extensions", b"")),
         token=_bearer(headers.get(b"authorization", b"")) or query.get("token") or bearer,
         user=query.get("user"),
         name=query.get("name"),
@@ -142,16 +142,12 @@ def answer(upgrade: Upgrade) -> bytes:
 
 
 @lru_cache(64)
-def _answer_start(subprotocol: str | None, deflate: bool) -> bytes:
+def _answer_start(subprotocol: str | None, deflate: str | None) -> bytes:
     lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
     if subprotocol is not None:
         lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
-    if deflate:
-        # No takeover on either side: our frames are shared between viewers (RFC 7692 section 7.1.1), and
-        # theirs need no inflater kept for each.
-        lines.append(
-            "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover"
-        )
+    if deflate is not None:
+        lines.append(f"Sec-WebSocket-Extensions: {deflate}")
     return "\r\n".join([*lines, "Sec-WebSocket-Accept: "]).encode()
 
 
@@ -186,27 +182,32 @@ def _choose(offered: bytes) -> tuple[str | None, Encoding, str | None, str | Non
 
 
 _deflate = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
+# No takeover on either side: our frames are shared between viewers (RFC 7692 section 7.1.1), and theirs need
+# no inflater kept for each.
+_DEFLATE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
 
 @lru_cache(256)
-def _accepts_deflate(header: bytes) -> bool:
-    """Tell whether a client's offer allows the one form of permessage-deflate this server speaks."""
+def _agree_on_deflate(header: bytes) -> str | None:
+    """Return the answer to a client's offer, None if it does not allow the one form this server speaks."""
     try:
         offers = parse_extension(header.decode("latin-1")) if header else []
     except InvalidHeader:
-        return False
+        return None
     for name, params in offers:
         if name != "permessage-deflate":
             continue
+        windows = [value for key, value in params if key == "server_max_window_bits"]
         # A smaller window than 32 KiB would have to be honoured in frames that are shared with others.
-        if any(key == "server_max_window_bits" and value != "15" for key, value in params):
+        if any(value != "15" for value in windows):
             continue
         try:
             _deflate.process_request_params(params, [])
         except Exception:  # noqa: S112  an offer that is malformed or cannot be met is passed over (RFC 7692 section 5)
             continue
-        return True
-    return False
+        # Who asks for a window must be told that it is granted (section 7.1.2.1).
+        return f"{_DEFLATE}; server_max_window_bits=15" if windows else _DEFLATE
+    return None
 
 
 def _query(raw: bytes) -> dict[str, str]:

@@ -231,7 +231,8 @@ class Hub:
             self.freed_passes += desk.room.passes
             self.freed_deliveries += desk.room.audience.deliveries
             await desk.close()
-            await self.store.unfollow(id)
+            if id not in self._loading and id not in self.desks:  # nobody has come for it meanwhile
+                await self.store.unfollow(id)
 
     async def close(self) -> None:
         """Stop following, and bring to the store what the desks still hold."""

@@ -190,6 +190,16 @@ async def test_viewers_are_the_sum_of_the_nodes(node: Callable[..., Node], room:
     assert _decode(loaded.state)["viewers"] == 6
 
 
+async def test_a_late_beat_brings_no_older_count_back(store: RedisStore, room: str) -> None:
+    """Beats of a node that arrive in the wrong order leave the count of the newer one."""
+    await store.create(room, None)
+    await store.beat(room, number=2, likes=0, viewers=5, sales=[])
+    await store.beat(room, number=1, likes=0, viewers=0, sales=[])
+    loaded = await store.load(room, after=None, create=False)
+    assert loaded is not None
+    assert _decode(loaded.state)["viewers"] == 5
+
+
 async def test_state_is_told_once_per_gate(store: RedisStore, room: str) -> None:
     """The second of two beats in a row is told to try again."""
     await store.create(room, None)

@@ -10,7 +10,9 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return nil end
 local lease = redis.call('HGET', KEYS[3], ARGV[4])
 local last = lease and tonumber(string.match(lease, '%d+$')) or 0
 if tonumber(ARGV[8]) > 0 and tonumber(ARGV[5]) > last then redis.call('HINCRBY', KEYS[1], 'likes', ARGV[8]) end
-redis.call('HSET', KEYS[3], ARGV[4], ARGV[6] .. ' ' .. whole(now + tonumber(ARGV[7])) .. ' ' .. ARGV[5])
+if tonumber(ARGV[5]) >= last then  -- an older beat that comes late must not bring an older count back
+  redis.call('HSET', KEYS[3], ARGV[4], ARGV[6] .. ' ' .. whole(now + tonumber(ARGV[7])) .. ' ' .. ARGV[5])
+end
 local events, live, pending = {}, {}, 0
 for i = 5, #KEYS do
   local sale = read_sale(KEYS[i])
