@@ -85,12 +85,10 @@ class App:
             await embedded.start()
             stack.push_async_callback(embedded.stop)
             url = embedded.url
-        client = _connect(url)
-        stack.push_async_callback(client.aclose)
-        subscription = Subscription(_connect(url, read_timeout=None), lambda room: hub.repair(room))  # noqa: PLW0108  made below
+        subscription = Subscription(redis.Redis.from_pool(_connections(url)), lambda room: hub.repair(room))  # noqa: PLW0108  made below
         pipe = Pipe(_connections(url).make_connection, STORE_TIMEOUT_S)
         stack.push_async_callback(pipe.close)
-        store = RedisStore(client, pipe, subscription, self._store_settings())
+        store = RedisStore(pipe, subscription, self._store_settings())
         await self._check_store(store, url)
         await subscription.start()
         stack.push_async_callback(subscription.stop)
@@ -205,8 +203,10 @@ async def _owned(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait((task,))
+        # Again and again: a library that waits with a time limit may swallow a cancel on Python 3.11.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait((task,), timeout=0.5)
 
 
 def _keeper_ended(task: asyncio.Task[None]) -> None:
@@ -214,17 +214,10 @@ def _keeper_ended(task: asyncio.Task[None]) -> None:
         _log.critical("a keeper ended", exc_info=task.exception())
 
 
-def _connect(url: str, read_timeout: float | None = STORE_TIMEOUT_S) -> redis.Redis:
-    """Return a client that fails fast: what waits is answered ``unavailable``, and asks again."""
-    return redis.Redis.from_pool(_connections(url, read_timeout))
-
-
-def _connections(url: str, read_timeout: float | None = None) -> redis.ConnectionPool:
+def _connections(url: str) -> redis.ConnectionPool:
+    """Return a maker of connections that fail fast: what waits is told, and asks again."""
     return redis.ConnectionPool.from_url(
-        url,
-        socket_timeout=read_timeout,
-        socket_connect_timeout=STORE_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
+        url, socket_connect_timeout=STORE_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
     )
 
 

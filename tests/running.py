@@ -91,14 +91,21 @@ class Liveroom:
 
     def _reap(self) -> int:
         assert self.process is not None
-        code = self.process.wait(timeout=30)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-        return code
+        try:
+            return self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            if self.process.stdout is not None:
+                self.process.stdout.close()
 
 
 @contextlib.contextmanager
-def running(data: Path, *flags: str, env: dict[str, str] | None = None, dev: bool = True) -> Iterator[Liveroom]:
+def running(
+    data: Path, *flags: str, env: dict[str, str] | None = None, dev: bool = True
+) -> Iterator[Liveroom]:
     """A process for the length of a ``with``."""
     server = Liveroom(data, *flags, env=env, dev=dev).start()
     try:
@@ -111,8 +118,21 @@ def running(data: Path, *flags: str, env: dict[str, str] | None = None, dev: boo
 def private_redis(folder: Path) -> Iterator[str]:
     """A Redis of this test's own on a unix socket; yields its URL."""
     socket = folder / "r.sock"
-    options = ["--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", "", "--appendonly", "no"]
-    process = subprocess.Popen([find_server(), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    options = [
+        "--port",
+        "0",
+        "--unixsocket",
+        str(socket),
+        "--dir",
+        str(folder),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
+    process = subprocess.Popen(
+        [find_server(), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + START_S
     while not socket.exists():
         assert process.poll() is None, "the private Redis ended at once"

@@ -5,7 +5,7 @@
 // otherwise come back all at once.
 
 const FIRST_MS = 500;
-export const CAP_MS = 15_000;
+export const CAP_MS = 30_000;
 const SPREAD_MS = 500; // added to a time the server named
 
 // RFC 6455 section 7.4.1: the client is at fault, or is not wanted any more; again would be the same.

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import redis.asyncio as redis
 from redis.exceptions import RedisError
 
 from liveroom.server.backplane import keys
@@ -44,10 +43,8 @@ class StoreSettings(NamedTuple):
 class RedisStore:
     """Implements ``RoomStore`` and ``SaleStore``."""
 
-    def __init__(
-        self, client: redis.Redis, pipe: Pipe, subscription: Subscription, settings: StoreSettings
-    ) -> None:
-        self._client = client
+    def __init__(self, pipe: Pipe, subscription: Subscription, settings: StoreSettings) -> None:
+        self._pipe = pipe
         self._scripts = Scripts(pipe)
         self._subscription = subscription
         self._s = settings
@@ -62,13 +59,10 @@ class RedisStore:
     async def read_clock(self) -> None:
         """Compare this process's clock with Redis's; a sample taken over a slow round trip is left."""
         before = time.time()
-        try:
-            seconds, micros = await self._client.time()
-        except (RedisError, OSError) as fault:
-            raise Unavailable() from fault
+        seconds, micros = await self._read("TIME")
         after = time.time()
         if after - before < 1:
-            self._clock_offset_ms = (seconds + micros / 1e6 - (before + after) / 2) * 1000
+            self._clock_offset_ms = (int(seconds) + int(micros) / 1e6 - (before + after) / 2) * 1000
 
     async def keep_clock(self) -> None:
         """Compare clocks now and then, until cancelled."""
@@ -92,7 +86,8 @@ class RedisStore:
 
     async def record(self, room: str) -> RoomRecord | None:
         """See ``RoomStore``."""
-        fields = await self._read(self._client.hgetall(keys.key(room, "room")))
+        found = await self._read("HMGET", keys.key(room, "room"), *_RECORD)
+        fields = {name: value for name, value in zip(_RECORD, found, strict=True) if value is not None}
         return _record(room, fields) if fields else None
 
     async def load(self, room: str, *, after: tuple[str, int] | None, create: bool) -> LoadedRoom | None:
@@ -211,7 +206,7 @@ class RedisStore:
 
     async def sales(self, room: str, after: int, limit: int) -> tuple[list[bytes], int | None]:
         """See ``SaleStore``."""
-        ids = await self._read(self._client.lrange(keys.key(room, "sales"), after, after + limit))
+        ids = await self._read("LRANGE", keys.key(room, "sales"), after, after + limit)
         found = [await self.act(room, id.decode(), "read") for id in ids[:limit]]
         return found, after + limit if len(ids) > limit else None
 
@@ -239,14 +234,14 @@ class RedisStore:
 
     async def order(self, room: str, order: str) -> bytes | None:
         """See ``SaleStore``."""
-        found: bytes | None = await self._read(self._client.hget(keys.key(room, "orders"), order))
+        found: bytes | None = await self._read("HGET", keys.key(room, "orders"), order)
         return found
 
     async def orders(self, room: str, after: int, limit: int) -> OrderPage:
         """See ``SaleStore``."""
-        ids = await self._read(self._client.lrange(keys.key(room, "order_ids"), after, after + limit))
+        ids = await self._read("LRANGE", keys.key(room, "order_ids"), after, after + limit)
         page = ids[:limit]
-        found = await self._read(self._client.hmget(keys.key(room, "orders"), page)) if page else []
+        found = await self._read("HMGET", keys.key(room, "orders"), *page) if page else []
         return OrderPage([order for order in found if order], after + limit if len(ids) > limit else None)
 
     async def ping(self) -> None:
@@ -254,13 +249,16 @@ class RedisStore:
 
         :raises Unavailable: it does not.
         """
-        await self._read(self._client.ping())
+        await self._read("PING")
 
-    async def _read(self, call: Any) -> Any:
+    async def _read(self, *words: Any) -> Any:
         try:
-            return await call
+            return await self._pipe.call(*words)
         except (RedisError, OSError) as fault:
             raise Unavailable() from fault
+
+
+_RECORD = (b"title", b"epoch", b"offset", b"created_at", b"closed_at")
 
 
 def _new_epoch() -> str:

@@ -27,6 +27,7 @@ class Subscription:
     """See the module. ``on_return`` is called after a reconnect, with the room whose channel is back."""
 
     def __init__(self, client: redis.Redis, on_return: Callable[[str], None]) -> None:
+        self._client = client
         self._pubsub = client.pubsub()
         self._on_return = on_return
         self._receivers: dict[bytes, Callable[[bytes], None]] = {}
@@ -48,6 +49,7 @@ class Subscription:
             self._task.cancel()
             await asyncio.wait((self._task,))
         await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+        await self._client.aclose()
 
     async def follow(self, channel: str, receive: Callable[[bytes], None]) -> None:
         """Subscribe to a channel and wait for the confirmation.

@@ -113,7 +113,7 @@ async def _serve(url: str, *, dev: bool) -> AsyncIterator[Api]:
     subscriber = redis.Redis.from_url(url)
     subscription = Subscription(subscriber, lambda room: None)
     pipe = Pipe(client.connection_pool.make_connection, 5.0)
-    store = RedisStore(client, pipe, subscription, StoreSettings("test", 10_000, 600_000, 250, 200))
+    store = RedisStore(pipe, subscription, StoreSettings("test", 10_000, 600_000, 250, 200))
     await store.read_clock()
     await subscription.start()
     ids = Ids("t")

@@ -27,9 +27,7 @@ class Node:
         self.pipe = Pipe(self.client.connection_pool.make_connection, 5.0)
         known = {"history_events": 1000, "history_ms": 600_000, "state_window_ms": 250, "order_fact_ms": 200}
         name = f"node-{next(_nodes)}"
-        self.store = RedisStore(
-            self.client, self.pipe, self.subscription, StoreSettings(name, **(known | settings))
-        )
+        self.store = RedisStore(self.pipe, self.subscription, StoreSettings(name, **(known | settings)))
         self._stack = stack
 
     async def start(self) -> Node:
