@@ -236,10 +236,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind(address)
-    except OSError as fault:
-        raise ConfigError(
-            f"cannot listen on {host}:{port}: {fault.strerror}; give another --host or --port"
-        ) from fault
+    except (OSError, UnicodeError) as fault:  # the latter: a host name that cannot be one
+        why = fault.strerror if isinstance(fault, OSError) else "no such host name"
+        raise ConfigError(f"cannot listen on {host}:{port}: {why}; give another --host or --port") from fault
     listener.setblocking(False)
     return listener
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from liveroom.protocol.messages import Limits
 from liveroom.protocol.names import MAX_COMMENT_CHARS, MAX_LIKES_PER_MESSAGE, MAX_MESSAGE_BYTES
@@ -232,12 +233,26 @@ def read(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> C
         raise ConfigError(f"--port is from 0 to 65535, not {config.port}")
     if config.log_level not in ("debug", "info", "warning", "error"):
         raise ConfigError(f"--log-level is debug, info, warning or error, not {config.log_level!r}")
+    if config.redis and not _is_redis_url(config.redis):
+        # Not repeated: it may hold a password.
+        raise ConfigError(
+            "--redis is a URL that begins with redis://, rediss:// or unix://, and its port is a number"
+        )
     if config.dev and config.host not in ("127.0.0.1", "localhost", "::1"):
         raise ConfigError(
             f"--dev asks for no tokens, so it listens on loopback only, not on {config.host}: leave --host out, "
             "or leave --dev out and give a token secret"
         )
     return config
+
+
+def _is_redis_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # parsed, and refused, only when asked for
+    except ValueError:
+        return False
+    return parts.scheme in ("redis", "rediss", "unix")
 
 
 def _value(setting: Setting, given: Any, where: str) -> Any:

@@ -97,6 +97,6 @@ function initial(name) {
 /** The same user has the same colour, on every page. */
 function hue(user) {
   let sum = 0;
-  for (const char of user) sum = (sum * 31 + char.codePointAt(0)) % 360;
-  return sum;
+  for (const char of user) sum = (sum * 31 + char.codePointAt(0)) % 9973;
+  return (sum * 137.508) % 360; // the golden angle: u1 and u2 must not look alike
 }
