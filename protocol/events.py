@@ -41,15 +41,19 @@ class Sale(msgspec.Struct, kw_only=True):
     sku: str
     state: SaleState
     title: str
+    gift: str
     price: int
     currency: str
     stock: int
     left: int
+    reserved: int
+    sold: int
     per_user_limit: int | None
     starts_at: int | None
     ends_at: int | None
     hold_seconds: int
     orders: int
+    waiting: int
     version: int
     at: int
 

@@ -15,7 +15,20 @@ from liveroom.protocol.commands import CommandId
 from liveroom.protocol.events import CommentEvent, Event, Pin, Sale
 
 ClaimStatus = Literal["reserved", "sold_out", "waitlisted", "limit_reached", "not_open", "closed"]
-OrderStatus = Literal["placed"]
+OrderStatus = Literal[
+    "reserved",
+    "placed",
+    "paid",
+    "handed_off",
+    "accepted",
+    "rejected",
+    "shipped",
+    "completed",
+    "expired",
+    "cancelled",
+    "cancel_requested",
+    "refunded",
+]
 
 
 class State(msgspec.Struct, omit_defaults=True):
@@ -54,12 +67,16 @@ class Order(msgspec.Struct, kw_only=True):
     quantity: int
     status: OrderStatus
     title: str
+    gift: str
     price: int
     amount: int
+    refunded: int
     currency: str
     version: int
     expires_at: int | None
+    offered: bool
     at: int
+    changed_at: int
 
 
 class Welcome(msgspec.Struct, tag="welcome", tag_field="type", kw_only=True):
@@ -110,6 +127,7 @@ class Ack(msgspec.Struct, tag="ack", tag_field="type", omit_defaults=True, gc=Fa
     order: str | UnsetType = UNSET
     expires_at: int | UnsetType | None = UNSET
     left: int | UnsetType = UNSET
+    position: int | UnsetType = UNSET
 
 
 class Error(msgspec.Struct, tag="error", tag_field="type", omit_defaults=True, gc=False):

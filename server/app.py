@@ -103,6 +103,7 @@ class App:
             idle_s=config.idle_room_s,
         )
         claims = ClaimDesk(store, ids)
+        claims.on_due = hub.hold_ends
         runner = web.AppRunner(
             self._make_http(hub, store, claims, authenticator), access_log=None, keepalive_timeout=75
         )

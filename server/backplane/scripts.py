@@ -1,4 +1,4 @@
-"""The Lua scripts, loaded from ``lua/`` with the prelude before each, and called with every fault named."""
+"""The Lua scripts, loaded from ``lua/`` with what they share before each, and called with every fault named."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from liveroom.server.backplane.pipe import Pipe
 from liveroom.server.room.ports import Unavailable
 
-NAMES = ("create", "load", "append", "beat", "open_orders", "sale_create", "sale_act", "claims", "room_close")
-_READS_ONLY = {"open_orders": ""}
+NAMES = ("create", "load", "append", "beat", "open_orders", "sale_create", "sale_act", "claims", "room_close", "order_act")
+_PARTS = {"open_orders": (), "create": ("prelude",), "append": ("prelude",)}
+_ALL_PARTS = ("prelude", "sale")
 
 
 class Scripts:
@@ -21,11 +22,11 @@ class Scripts:
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
         folder = files(__package__).joinpath("lua")
-        prelude = folder.joinpath("prelude.lua").read_text()
         self._bodies = {}
         self._digests = {}
         for name in NAMES:
-            body = _READS_ONLY.get(name, prelude) + folder.joinpath(f"{name}.lua").read_text()
+            parts = (*_PARTS.get(name, _ALL_PARTS), name)
+            body = "\n".join(folder.joinpath(f"{part}.lua").read_text() for part in parts)
             self._bodies[name] = body
             self._digests[name] = sha1(body.encode(), usedforsecurity=False).hexdigest()
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import msgspec
 from redis.exceptions import RedisError
 
 from liveroom.server.backplane import keys
@@ -20,12 +21,23 @@ from liveroom.server.backplane.pipe import Pipe
 from liveroom.server.backplane.scripts import Scripts
 from liveroom.server.backplane.subscription import Subscription
 from liveroom.server.room.ports import Append, Beat, Delivery, LoadedRoom, Refused, RoomRecord, Unavailable
-from liveroom.server.sale.ports import NO_KEY, Action, ClaimAnswer, ClaimRequest, Idempotency, OrderPage
+from liveroom.server.sale.ports import (
+    NO_KEY,
+    Action,
+    ClaimAnswer,
+    ClaimAnswers,
+    ClaimRequest,
+    Idempotency,
+    OrderAction,
+    OrderPage,
+    SaleBooks,
+)
 from liveroom.server.sale.rules import SaleDraft
 
 _log = logging.getLogger("liveroom.store")
 
 MAX_LIVE_SALES = 100  # in a room
+MAX_WAITING = 10_000  # in a sale's waitlist; beyond it a claim is told that the sale is sold out
 LEASE_MS = 10_000  # a node's viewers are counted this long after its last beat
 CLOCK_EVERY_S = 10.0
 
@@ -135,8 +147,8 @@ class RedisStore:
 
     async def close(self, room: str, idempotency_key: str = "", fingerprint: str = "") -> int:
         """See ``RoomStore``."""
-        names = [keys.key(room, name) for name in ("room", "log", "sales", f"idem:{idempotency_key}")]
-        args = [*self._log_args(room), keys.sale_prefix(room), fingerprint]
+        names = [keys.key(room, name) for name in ("room", "log", "sales", f"idem:{idempotency_key}", *_ORDERS)]
+        args = [*self._log_args(room), keys.sale_prefix(room), fingerprint, keys.open_prefix(room)]
         answer = await self._scripts.call("room_close", names, args)
         if isinstance(answer, list):
             raise Refused(answer[0].decode(), answer[1].decode())
@@ -144,15 +156,15 @@ class RedisStore:
 
     async def beat(self, room: str, *, number: int, likes: int, viewers: int, sales: list[str]) -> Beat:
         """See ``RoomStore``."""
-        names = [keys.key(room, name) for name in ("room", "log", "nodes", "gate")]
+        names = [keys.key(room, name) for name in ("room", "log", "nodes", "gate", *_ORDERS)]
         names += [keys.sale_prefix(room) + sale for sale in sales]
         s = self._s
         args = [*self._log_args(room), s.node, number, viewers, LEASE_MS, likes]
-        args += [max(1, s.state_window_ms * 4 // 5), s.order_fact_ms]
+        args += [max(1, s.state_window_ms * 4 // 5), s.order_fact_ms, keys.open_prefix(room)]
         answer = await self._scripts.call("beat", names, args)
         if answer is None:
             raise Refused("unknown_room", f"there is no room {room!r}")
-        return Beat(int(answer[0]), bool(answer[1]), bool(answer[2]))
+        return Beat(int(answer[0]), bool(answer[1]), bool(answer[2]), int(answer[3]) if answer[3] else None)
 
     async def open_orders(self, room: str, users: list[str]) -> list[bytes]:
         """See ``RoomStore``."""
@@ -191,17 +203,26 @@ class RedisStore:
                 "" if d.starts_at is None else d.starts_at,
                 "" if d.ends_at is None else d.ends_at,
                 d.hold_seconds,
+                d.gift,
             ],
         )
         return _answered(answer)
 
     async def act(
-        self, room: str, sale: str, action: Action, units: int = 0, idempotency: Idempotency = NO_KEY
+        self,
+        room: str,
+        sale: str,
+        action: Action,
+        units: int = 0,
+        idempotency: Idempotency = NO_KEY,
+        changes: tuple[tuple[str, str | int], ...] = (),
     ) -> bytes:
         """See ``SaleStore``."""
-        names = [keys.key(room, "room"), keys.key(room, "log"), keys.sale_prefix(room) + sale]
-        names.append(keys.key(room, f"idem:{idempotency.key}"))
-        args = [*self._log_args(room), action, units, idempotency.fingerprint]
+        names = [*self._sale_keys(room, sale)[:3], keys.key(room, f"idem:{idempotency.key}")]
+        names += [keys.key(room, name) for name in _ORDERS]
+        args = [*self._log_args(room), action, units, idempotency.fingerprint, keys.open_prefix(room)]
+        for change in changes:
+            args += change
         return _answered(await self._scripts.call("sale_act", names, args))
 
     async def sales(self, room: str, after: int, limit: int) -> tuple[list[bytes], int | None]:
@@ -210,27 +231,61 @@ class RedisStore:
         found = [await self.act(room, id.decode(), "read") for id in ids[:limit]]
         return found, after + limit if len(ids) > limit else None
 
-    async def claims(self, room: str, sale: str, requests: list[ClaimRequest]) -> list[ClaimAnswer]:
+    def _sale_keys(self, room: str, sale: str) -> list[str]:
+        """The keys every script that sells is given; a sale's own parts have its key as their prefix."""
+        names = [keys.key(room, "room"), keys.key(room, "log"), keys.sale_prefix(room) + sale]
+        return names + [keys.key(room, name) for name in _ORDERS]
+
+    async def claims(self, room: str, sale: str, requests: list[ClaimRequest]) -> ClaimAnswers:
         """See ``SaleStore``."""
-        prefix = keys.sale_prefix(room) + sale
-        names = [
-            keys.key(room, "room"),
-            keys.key(room, "log"),
-            prefix,
-            f"{prefix}:taken",
-            f"{prefix}:answers",
-        ]
-        names += [keys.key(room, name) for name in ("orders", "order_ids", "outbox")]
-        args = [*self._log_args(room), self._s.order_fact_ms, keys.open_prefix(room)]
+        args = [*self._log_args(room), keys.open_prefix(room), self._s.order_fact_ms, MAX_WAITING]
         for user, name, id, quantity, order in requests:
             # 1 and "1" are two ids: a string goes with a mark before it.
             args += (user, name, f"s{id}" if isinstance(id, str) else id, quantity, order)
-        answer = await self._scripts.call("claims", names, args)
-        flat = iter(answer[2:])
-        return [
-            ClaimAnswer(status.decode(), order.decode(), left)
-            for status, order, left in zip(flat, flat, flat, strict=True)
-        ]
+        _, _, due, *flat = await self._scripts.call("claims", self._sale_keys(room, sale), args)
+        parts = iter(flat)
+        return ClaimAnswers(
+            [
+                ClaimAnswer(status.decode(), order.decode(), left, int(expires) if expires else None, position)
+                for status, order, left, expires, position in zip(parts, parts, parts, parts, parts, strict=True)
+            ],
+            int(due) if due else None,
+        )
+
+    async def act_on_order(
+        self,
+        room: str,
+        order: str,
+        action: OrderAction,
+        *,
+        buyer: str = "",
+        amount: int | None = None,
+        idempotency: Idempotency = NO_KEY,
+    ) -> bytes:
+        """See ``SaleStore``."""
+        json = await self.order(room, order)
+        if json is None:
+            raise Refused("unknown_order", "there is no such order in this room")
+        sale = msgspec.json.decode(json, type=_OfSale).sale
+        names = [*self._sale_keys(room, sale), keys.key(room, f"idem:{idempotency.key}")]
+        args = [*self._log_args(room), keys.open_prefix(room), action, order, buyer]
+        args += ["" if amount is None else amount, idempotency.fingerprint]
+        return _answered(await self._scripts.call("order_act", names, args))
+
+    async def ledger(self, room: str, sale: str) -> SaleBooks:
+        """See ``SaleStore``."""
+        key = keys.sale_prefix(room) + sale
+        live = await self.act(room, sale, "read")
+        entries = await self._read("LRANGE", f"{key}:ledger", 0, -1)
+        taken = await self._read("EVAL", "return redis.call('HGETALL', KEYS[1])", 1, f"{key}:taken")
+        waitlist = await self._read("LRANGE", f"{key}:waitlist", 0, -1)
+        return SaleBooks(
+            sale=live,
+            chain=(await self._read("HGET", key, "chain") or b"").decode(),
+            entries=entries,
+            taken={user.decode(): int(units) for user, units in _hash(taken).items()},
+            waitlist=waitlist,
+        )
 
     async def order(self, room: str, order: str) -> bytes | None:
         """See ``SaleStore``."""
@@ -256,6 +311,16 @@ class RedisStore:
             return await self._pipe.call(*words)
         except (RedisError, OSError) as fault:
             raise Unavailable() from fault
+
+
+# The keys of a room's orders, as the scripts that sell are given them.
+_ORDERS = ("orders", "order_ids", "outbox")
+
+
+class _OfSale(msgspec.Struct):
+    """Which sale an order belongs to."""
+
+    sale: str
 
 
 _RECORD = (b"title", b"epoch", b"offset", b"created_at", b"closed_at")

@@ -68,6 +68,7 @@ class RoomDesk:
         self._beating: asyncio.Task[None] | None = None
         self._last_beat = 0.0
         self._told_viewers = 0
+        self._due: int | None = None  # when a hold ends
         self._retry_s = 0.0
         self._closed = False
         room.on_sales_changed = self.sales_changed
@@ -133,6 +134,12 @@ class RoomDesk:
         if not self._dirty:
             self.touch()
 
+    def hold_ends(self, at_ms: int) -> None:
+        """Note that a hold ends at a time of the store's clock: a beat then settles it."""
+        if self._due is None or at_ms < self._due:
+            self._due = at_ms
+            self.beat_at_store_time(at_ms)
+
     def beat_at_store_time(self, at_ms: int) -> None:
         """See that a beat happens at a time of the store's clock (a sale opens or ends)."""
         wait = (at_ms - self._store.now_ms()) / 1000
@@ -169,6 +176,7 @@ class RoomDesk:
             self._retry_s = 0.0
             self._told_viewers = viewers
             self._dirty |= beat.pending or (dirty and not beat.told)
+            self._due = beat.due
         finally:
             self._beating = None
         self._schedule_next()
@@ -197,11 +205,12 @@ class RoomDesk:
 
     def live_sales(self) -> list[str]:
         """Return the sales that can still change by themselves or by claims."""
-        return [id for id, sale in self.room.present.sales.items() if sale["state"] not in ENDED]
+        sales = self.room.present.sales.items()
+        return [id for id, sale in sales if sale["state"] not in ENDED or sale["reserved"]]
 
     def _next_sale_change(self) -> int | None:
-        """Return when the next sale opens or ends, by the store's clock; None if none will by itself."""
-        times = []
+        """Return when a sale next opens, ends or loses a hold, by the store's clock; None if none will by itself."""
+        times = [] if self._due is None else [self._due]
         for sale in self.room.present.sales.values():
             if sale["state"] == "scheduled" and sale["starts_at"] is not None:
                 times.append(sale["starts_at"])
@@ -226,6 +235,7 @@ class RoomDesk:
             and not self._likes
             and self._unsure is None
             and self._slot is None
+            and self._due is None
             and self.appends.idle
             and self._lookups.idle
         )

@@ -156,6 +156,12 @@ class Hub:
         if self._create_rooms and room not in self.desks:
             await self.store.create(room, None)
 
+    def hold_ends(self, room: str, at_ms: int) -> None:
+        """Note that a hold in a room ends at a time of the store's clock."""
+        desk = self.desks.get(room)
+        if desk is not None:
+            desk.hold_ends(at_ms)
+
     # --- following ----------------------------------------------------------------------------------
 
     def _deliver(self, id: str, delivery: Delivery) -> None:

@@ -73,11 +73,13 @@ class LoadedRoom(NamedTuple):
 
 
 class Beat(NamedTuple):
-    """What one beat told: the store's clock, whether the state could be told to the nodes, what is pending."""
+    """What one beat told: the store's clock, whether the state could be told to the nodes, whether facts are
+    pending, and when a sale changes next by the clock."""
 
     now: int
     told: bool
     pending: bool
+    due: int | None
 
 
 class Append(NamedTuple):

@@ -11,13 +11,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-import msgspec
-
 from liveroom.protocol.commands import Cancel, Claim
 from liveroom.protocol.messages import Ack, ClaimStatus
 from liveroom.server.room.batched import Batched
 from liveroom.server.room.desk import Ids
-from liveroom.server.room.ports import Refused, Viewer
+from liveroom.server.room.ports import Refused, Unavailable, Viewer
 from liveroom.server.sale.ports import ClaimAnswer, ClaimRequest, SaleStore
 
 MAX_CLAIMS = 256  # in one call: some 3 ms of the store's time, which everyone else waits for
@@ -38,6 +36,7 @@ class ClaimDesk:
         self._sales: dict[tuple[str, str], Batched[ClaimRequest, ClaimAnswer]] = {}
         self._cancels: Batched[tuple[str, str, str], None] = Batched(self._decide_cancels, 64)
         self.outcomes: dict[str, int] = {}
+        self.on_due: Callable[[str, int], None] = lambda room, due: None  # a hold ends then, by the store's clock
 
     def claim(self, room: str, viewer: Viewer, command: Claim, done: Callable[[Ack | Refused], None]) -> None:
         """Claim units of a sale; ``done`` gets the ack, or a refusal."""
@@ -51,12 +50,14 @@ class ClaimDesk:
                 outcomes[answer.code] = outcomes.get(answer.code, 0) + 1
                 done(answer)
                 return
-            status, order, left = answer
+            status, order, left, expires_at, position = answer
             outcomes[status] = outcomes.get(status, 0) + 1
             if status in _REFUSALS:
                 done(Refused(status, _REFUSALS[status]))
             elif order:
-                done(Ack(id=id, status=cast(ClaimStatus, status), order=order, expires_at=None, left=left))
+                done(Ack(id=id, status=cast(ClaimStatus, status), order=order, expires_at=expires_at, left=left))
+            elif position:
+                done(Ack(id=id, status="waitlisted", position=position, left=left))
             else:
                 done(Ack(id=id, status=cast(ClaimStatus, status), left=left))
 
@@ -75,26 +76,31 @@ class ClaimDesk:
     async def _decide(
         self, room: str, sale: str, requests: list[ClaimRequest]
     ) -> list[ClaimAnswer | Refused]:
-        return [*await self._store.claims(room, sale, requests)]
+        answers, due = await self._store.claims(room, sale, requests)
+        if due is not None:
+            self.on_due(room, due)
+        return [*answers]
 
     def cancel(
         self, room: str, viewer: Viewer, command: Cancel, done: Callable[[Ack | Refused], None]
     ) -> None:
-        """Give back an order. An order that was placed at once is final; ``done`` gets the refusal."""
+        """Give back an order that is still held; ``done`` gets the ack or the refusal."""
         self._cancels.submit(
             (room, viewer.user, command.order),
             lambda answer: done(answer if isinstance(answer, Refused) else Ack(id=command.id)),
         )
 
     async def _decide_cancels(self, cancels: list[tuple[str, str, str]]) -> list[Refused | None]:
-        return [await self._decide_cancel(*cancel) for cancel in cancels]
-
-    async def _decide_cancel(self, room: str, user: str, id: str) -> Refused | None:
-        json = await self._store.order(room, id)
-        order = msgspec.json.decode(json) if json else None
-        if order is None or order["user"] != user:
-            return Refused("unknown_order", "you have no such order in this room")
-        return Refused("wrong_state", f"the order is {order['status']} and cannot be cancelled")
+        answers: list[Refused | None] = []
+        for room, user, order in cancels:
+            try:
+                await self._store.act_on_order(room, order, "cancel_mine", buyer=user)
+                answers.append(None)
+            except Unavailable:
+                raise
+            except Refused as refused:
+                answers.append(refused)
+        return answers
 
     async def join(self) -> None:
         """Wait until every claim taken in so far is answered."""

@@ -7,7 +7,20 @@ from typing import Literal, NamedTuple, Protocol
 from liveroom.protocol.commands import CommandId
 from liveroom.server.sale.rules import SaleDraft
 
-Action = Literal["read", "open", "pause", "resume", "close", "cancel", "restock"]
+Action = Literal["read", "open", "pause", "resume", "close", "cancel", "restock", "change"]
+OrderAction = Literal[
+    "pay",
+    "cancel_mine",
+    "cancel",
+    "refund",
+    "hand_off",
+    "accept",
+    "reject",
+    "ship",
+    "complete",
+    "accept_cancel",
+    "refuse_cancel",
+]
 
 
 class ClaimRequest(NamedTuple):
@@ -21,11 +34,37 @@ class ClaimRequest(NamedTuple):
 
 
 class ClaimAnswer(NamedTuple):
-    """What became of a claim: status (or error code), the order's id or empty, units left after it."""
+    """What became of a claim.
+
+    ``status`` (or an error code), the order's id or empty, units left after it, until when it is held (ms since
+    the Unix epoch; None when there is nothing to pay first), and the place in the waitlist, from 1, or 0.
+    """
 
     status: str
     order: str
     left: int
+    expires_at: int | None = None
+    position: int = 0
+
+
+class ClaimAnswers(NamedTuple):
+    """The answers to one call's claims, in order, and when the sale changes next by the clock."""
+
+    answers: list[ClaimAnswer]
+    due: int | None
+
+
+class SaleBooks(NamedTuple):
+    """A sale's ledger and what it must agree with: what ``audit`` holds against each other.
+
+    ``entries`` are b"<hash> <JSON>", oldest first; ``chain`` the last hash; ``taken`` units by user.
+    """
+
+    sale: bytes
+    chain: str
+    entries: list[bytes]
+    taken: dict[str, int]
+    waitlist: list[bytes]
 
 
 class Idempotency(NamedTuple):
@@ -52,15 +91,41 @@ class SaleStore(Protocol):
         """Make a sale; returns it as JSON."""
 
     async def act(
-        self, room: str, sale: str, action: Action, units: int = 0, idempotency: Idempotency = NO_KEY
+        self,
+        room: str,
+        sale: str,
+        action: Action,
+        units: int = 0,
+        idempotency: Idempotency = NO_KEY,
+        changes: tuple[tuple[str, str | int], ...] = (),
     ) -> bytes:
-        """Change a sale, or read it; returns it as JSON."""
+        """Change a sale, or read it; returns it as JSON. ``changes`` are fields of the offer (``change``)."""
 
     async def sales(self, room: str, after: int, limit: int) -> tuple[list[bytes], int | None]:
         """List sales in the order they were made, from position ``after``; second: the next position."""
 
-    async def claims(self, room: str, sale: str, requests: list[ClaimRequest]) -> list[ClaimAnswer]:
+    async def claims(self, room: str, sale: str, requests: list[ClaimRequest]) -> ClaimAnswers:
         """Decide on claims in one call."""
+
+    async def act_on_order(
+        self,
+        room: str,
+        order: str,
+        action: OrderAction,
+        *,
+        buyer: str = "",
+        amount: int | None = None,
+        idempotency: Idempotency = NO_KEY,
+    ) -> bytes:
+        """Move an order; returns it as JSON.
+
+        :param buyer: only if the order is this user's; empty for the platform and the partner.
+        :param amount: minor units to refund; None for all that is not refunded yet.
+        :raises Refused: ``unknown_order``, ``wrong_state`` naming the state, or ``invalid``.
+        """
+
+    async def ledger(self, room: str, sale: str) -> SaleBooks:
+        """Read a sale's ledger, and what it must agree with."""
 
     async def order(self, room: str, order: str) -> bytes | None:
         """Read an order as JSON."""

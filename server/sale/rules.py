@@ -14,6 +14,8 @@ MAX_STOCK = 1_000_000_000
 MAX_PRICE = 1_000_000_000  # minor units; times MAX_QUANTITY still exact in a double, as the scripts compute
 MAX_TITLE_CHARS = 200
 MAX_SKU_CHARS = 64
+MAX_HOLD_S = 86_400
+HOLD_GRACE_S = 600  # a hold may last this much longer than its sale
 MAX_TIME_MS = 4_102_444_800_000  # 2100-01-01: a later time is one in the wrong unit
 MIN_TIME_MS = 1_000_000_000_000  # 2001-09-09: an earlier one is in seconds
 
@@ -33,6 +35,7 @@ class SaleDraft(msgspec.Struct, kw_only=True, forbid_unknown_fields=False):
     starts_at: int | None = None
     ends_at: int | None = None
     hold_seconds: int = 0
+    gift: str = ""
 
 
 def check_draft(draft: SaleDraft) -> None:
@@ -62,9 +65,11 @@ def check_draft(draft: SaleDraft) -> None:
         )
     if draft.starts_at is not None and draft.ends_at is not None:
         _check(draft.starts_at < draft.ends_at, "ends_at must be after starts_at")
-    _check(
-        draft.hold_seconds == 0, "hold_seconds is 0: an order is placed at once; holds are not available yet"
-    )
+    _check(0 <= draft.hold_seconds <= MAX_HOLD_S, f"hold_seconds is from 0 (placed at once) to {MAX_HOLD_S}")
+    _check(len(draft.gift) <= MAX_TITLE_CHARS, f"gift has at most {MAX_TITLE_CHARS} characters")
+    if draft.starts_at is not None and draft.ends_at is not None:
+        longest = (draft.ends_at - draft.starts_at) // 1000 + HOLD_GRACE_S
+        _check(draft.hold_seconds <= longest, f"hold_seconds is at most the sale's length and a grace: {longest}")
 
 
 def check_restock(units: int) -> None:
