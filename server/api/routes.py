@@ -12,14 +12,16 @@ from aiohttp import web
 
 from liveroom.protocol.events import Pin, SaleEvent
 from liveroom.protocol.messages import Order
-from liveroom.server.api import events, node, rooms, sales
+from liveroom.server.api import events, node, orders, rooms, sales
 from liveroom.server.api.call import Call
 from liveroom.server.api.shapes import (
+    AuditAnswer,
     EventBody,
     EventsBody,
     Offset,
     OrdersPage,
     PinnedAnswer,
+    RefundBody,
     RestockBody,
     RoomBody,
     SalesPage,
@@ -28,7 +30,7 @@ from liveroom.server.api.shapes import (
 )
 from liveroom.server.room.identity import Role
 from liveroom.server.room.ports import RoomRecord
-from liveroom.server.sale.rules import SaleDraft
+from liveroom.server.sale.rules import SaleChanges, SaleDraft
 
 
 class Route(NamedTuple):
@@ -124,6 +126,24 @@ ROUTES: tuple[Route, ...] = (
         "GET", _SALE, sales.get_sale, Role.VIEWER, answer=SaleEvent, errors=("unknown_room", "unknown_sale")
     ),
     Route(
+        "PATCH",
+        _SALE,
+        sales.patch_sale,
+        Role.HOST,
+        SaleChanges,
+        answer=SaleEvent,
+        keyed=True,
+        errors=("unknown_room", "unknown_sale", "wrong_state"),
+    ),
+    Route(
+        "GET",
+        f"{_SALE}/audit",
+        sales.get_audit,
+        Role.HOST,
+        answer=AuditAnswer,
+        errors=("unknown_room", "unknown_sale"),
+    ),
+    Route(
         "POST",
         f"{_SALE}/{{action}}",
         sales.post_action,
@@ -137,7 +157,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET",
         f"{_ROOM}/orders",
-        sales.get_orders,
+        orders.get_orders,
         Role.HOST,
         answer=OrdersPage,
         query=_PAGE,
@@ -146,10 +166,21 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET",
         f"{_ROOM}/orders/{{order}}",
-        sales.get_order,
+        orders.get_order,
         Role.HOST,
         answer=Order,
         errors=("unknown_room", "unknown_order"),
+    ),
+    Route(
+        "POST",
+        f"{_ROOM}/orders/{{order}}/{{action}}",
+        orders.post_action,
+        Role.HOST,
+        RefundBody,
+        body_optional=True,
+        answer=Order,
+        keyed=True,
+        errors=("unknown_room", "unknown_order", "wrong_state", "not_found"),
     ),
     Route("GET", "/healthz", node.get_health, None, answer=Status),
     Route("GET", "/readyz", node.get_ready, None, answer=Status),

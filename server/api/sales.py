@@ -1,19 +1,22 @@
-"""Sales and their orders. What a sale may be and do is decided in ``sale.rules`` and the store's scripts."""
+"""Sales. What a sale may be and do is decided in ``sale.rules`` and the store's scripts."""
 
 from __future__ import annotations
 
 from typing import cast, get_args
 
+import msgspec
 from aiohttp import web
 
 from liveroom.server.api.call import DEFAULT_PAGE, MAX_PAGE, MAX_POSITION, Call, answer, page
 from liveroom.server.api.rooms import record_of
-from liveroom.server.api.shapes import RestockBody
+from liveroom.server.api.shapes import AuditAnswer, OfSale, RestockBody
 from liveroom.server.room.ports import Refused
+from liveroom.server.sale.audit import audit
 from liveroom.server.sale.ports import Action
-from liveroom.server.sale.rules import SaleDraft, check_draft, check_restock
+from liveroom.server.sale.rules import SaleChanges, SaleDraft, check_changes, check_draft, check_restock
 
-ACTIONS = tuple(action for action in get_args(Action) if action != "read")
+ACTIONS = tuple(action for action in get_args(Action) if action not in ("read", "change"))
+MAX_FAULTS = 100  # in one answer
 MAX_SALES_PAGE = 100  # each is settled by the clock as it is read, which is a call of its own
 
 
@@ -58,18 +61,31 @@ async def post_action(call: Call) -> web.Response:
     return answer(await call.context.sales.act(call.room, sale, cast(Action, action), units, idempotency))
 
 
-async def get_orders(call: Call) -> web.Response:
-    """List the room's orders, in the order they were placed."""
-    after, limit = call.number("after", 0, 0, MAX_POSITION), call.number("limit", DEFAULT_PAGE, 1, MAX_PAGE)
-    await record_of(call)
-    return page("orders", *await call.context.sales.orders(call.room, after, limit))
+async def patch_sale(call: Call) -> web.Response:
+    """Change a sale's offer. Once it has begun, the price can only fall, the limit rise and the end be extended."""
+    changes: SaleChanges = call.decode(SaleChanges)
+    fields = check_changes(changes)
+    sale, idempotency = call.id("sale"), call.idempotency()
+    await call.context.hub.ensure(call.room)
+    return answer(await call.context.sales.act(call.room, sale, "change", 0, idempotency, fields))
 
 
-async def get_order(call: Call) -> web.Response:
-    """Read an order."""
-    order = call.id("order")
-    await record_of(call)
-    found = await call.context.sales.order(call.room, order)
-    if found is None:
-        raise Refused("unknown_order", f"there is no order {order!r} in this room")
-    return answer(found)
+async def get_audit(call: Call) -> web.Response:
+    """Derive the sale's books again from its ledger and compare them with what is live."""
+    sale = call.id("sale")
+    await call.context.hub.ensure(call.room)
+    books = await call.context.sales.ledger(call.room, sale)
+    faults = audit(books, await orders_of(call, sale))
+    return answer(
+        AuditAnswer(sale=sale, ok=not faults, entries=len(books.entries), faults=faults[:MAX_FAULTS])
+    )
+
+
+async def orders_of(call: Call, sale: str) -> list[bytes]:
+    """Read all orders of a sale, page by page."""
+    found: list[bytes] = []
+    after: int | None = 0
+    while after is not None:
+        orders, after = await call.context.sales.orders(call.room, after, MAX_PAGE)
+        found += [order for order in orders if msgspec.json.decode(order, type=OfSale).sale == sale]
+    return found

@@ -58,6 +58,12 @@ class RestockBody(msgspec.Struct):
     add: int
 
 
+class RefundBody(msgspec.Struct):
+    """``amount`` in minor units; null or left out: all that is not refunded yet."""
+
+    amount: int | None = None
+
+
 # --- answers ------------------------------------------------------------------------------------------
 
 
@@ -97,6 +103,21 @@ class Stats(msgspec.Struct):
     viewers: int
     viewers_here: int
     sales: list[SaleStats]
+
+
+class OfSale(msgspec.Struct):
+    """Which sale an order belongs to."""
+
+    sale: str
+
+
+class AuditAnswer(msgspec.Struct):
+    """Whether ledger, sale, orders, limits and waitlist agree; ``faults`` are sentences, the first fault first."""
+
+    sale: str
+    ok: bool
+    entries: int
+    faults: list[str]
 
 
 class SalesPage(msgspec.Struct):

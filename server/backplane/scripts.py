@@ -11,7 +11,18 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from liveroom.server.backplane.pipe import Pipe
 from liveroom.server.room.ports import Unavailable
 
-NAMES = ("create", "load", "append", "beat", "open_orders", "sale_create", "sale_act", "claims", "room_close", "order_act")
+NAMES = (
+    "create",
+    "load",
+    "append",
+    "beat",
+    "open_orders",
+    "sale_create",
+    "sale_act",
+    "claims",
+    "room_close",
+    "order_act",
+)
 _PARTS = {"open_orders": (), "create": ("prelude",), "append": ("prelude",)}
 _ALL_PARTS = ("prelude", "sale")
 

@@ -147,7 +147,9 @@ class RedisStore:
 
     async def close(self, room: str, idempotency_key: str = "", fingerprint: str = "") -> int:
         """See ``RoomStore``."""
-        names = [keys.key(room, name) for name in ("room", "log", "sales", f"idem:{idempotency_key}", *_ORDERS)]
+        names = [
+            keys.key(room, name) for name in ("room", "log", "sales", f"idem:{idempotency_key}", *_ORDERS)
+        ]
         args = [*self._log_args(room), keys.sale_prefix(room), fingerprint, keys.open_prefix(room)]
         answer = await self._scripts.call("room_close", names, args)
         if isinstance(answer, list):
@@ -246,8 +248,12 @@ class RedisStore:
         parts = iter(flat)
         return ClaimAnswers(
             [
-                ClaimAnswer(status.decode(), order.decode(), left, int(expires) if expires else None, position)
-                for status, order, left, expires, position in zip(parts, parts, parts, parts, parts, strict=True)
+                ClaimAnswer(
+                    status.decode(), order.decode(), left, int(expires) if expires else None, position
+                )
+                for status, order, left, expires, position in zip(
+                    parts, parts, parts, parts, parts, strict=True
+                )
             ],
             int(due) if due else None,
         )

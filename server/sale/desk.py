@@ -36,7 +36,9 @@ class ClaimDesk:
         self._sales: dict[tuple[str, str], Batched[ClaimRequest, ClaimAnswer]] = {}
         self._cancels: Batched[tuple[str, str, str], None] = Batched(self._decide_cancels, 64)
         self.outcomes: dict[str, int] = {}
-        self.on_due: Callable[[str, int], None] = lambda room, due: None  # a hold ends then, by the store's clock
+        self.on_due: Callable[[str, int], None] = lambda room, due: (
+            None
+        )  # a hold ends then, by the store's clock
 
     def claim(self, room: str, viewer: Viewer, command: Claim, done: Callable[[Ack | Refused], None]) -> None:
         """Claim units of a sale; ``done`` gets the ack, or a refusal."""
@@ -55,7 +57,11 @@ class ClaimDesk:
             if status in _REFUSALS:
                 done(Refused(status, _REFUSALS[status]))
             elif order:
-                done(Ack(id=id, status=cast(ClaimStatus, status), order=order, expires_at=expires_at, left=left))
+                done(
+                    Ack(
+                        id=id, status=cast(ClaimStatus, status), order=order, expires_at=expires_at, left=left
+                    )
+                )
             elif position:
                 done(Ack(id=id, status="waitlisted", position=position, left=left))
             else:

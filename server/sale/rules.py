@@ -7,6 +7,7 @@ they are decided together with the change.
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from liveroom.server.room.ports import Refused
 
@@ -69,7 +70,47 @@ def check_draft(draft: SaleDraft) -> None:
     _check(len(draft.gift) <= MAX_TITLE_CHARS, f"gift has at most {MAX_TITLE_CHARS} characters")
     if draft.starts_at is not None and draft.ends_at is not None:
         longest = (draft.ends_at - draft.starts_at) // 1000 + HOLD_GRACE_S
-        _check(draft.hold_seconds <= longest, f"hold_seconds is at most the sale's length and a grace: {longest}")
+        _check(
+            draft.hold_seconds <= longest, f"hold_seconds is at most the sale's length and a grace: {longest}"
+        )
+
+
+class SaleChanges(msgspec.Struct, kw_only=True):
+    """What is to change in a sale's offer; what is left out stays. Units: as in ``SaleDraft``."""
+
+    title: str | UnsetType = UNSET
+    gift: str | UnsetType = UNSET
+    price: int | UnsetType = UNSET
+    per_user_limit: int | UnsetType | None = UNSET
+    starts_at: int | UnsetType | None = UNSET
+    ends_at: int | UnsetType | None = UNSET
+
+
+def check_changes(changes: SaleChanges) -> tuple[tuple[str, str | int], ...]:
+    """Return the changes as the store names them; what depends on the sale's state the script decides.
+
+    :raises Refused: ``invalid``.
+    """
+    given = {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
+    _check(bool(given), "nothing to change was given")
+    if "title" in given:
+        _check(len(given["title"].strip()) >= 1 and len(given["title"]) <= MAX_TITLE_CHARS, _TITLE)
+    if "gift" in given:
+        _check(len(given["gift"]) <= MAX_TITLE_CHARS, f"gift has at most {MAX_TITLE_CHARS} characters")
+    if "price" in given:
+        _check(0 <= given["price"] <= MAX_PRICE, f"price is from 0 to {MAX_PRICE} minor units")
+    if given.get("per_user_limit") is not None:
+        _check(given["per_user_limit"] >= 1, "per_user_limit is at least 1, or null")
+    for name in ("starts_at", "ends_at"):
+        at = given.get(name)
+        _check(
+            at is None or MIN_TIME_MS <= at <= MAX_TIME_MS, f"{name} is in ms since the Unix epoch, or null"
+        )
+    names = {"per_user_limit": "limit"}
+    return tuple((names.get(name, name), "" if value is None else value) for name, value in given.items())
+
+
+_TITLE = f"title has 1 to {MAX_TITLE_CHARS} characters"
 
 
 def check_restock(units: int) -> None:

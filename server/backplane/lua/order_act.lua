@@ -48,6 +48,7 @@ else
       refused = { 'invalid', 'a refund is at most what was paid and not yet refunded: ' .. whole(open_amount) }
     else
       order.refunded = order.refunded + (amount or open_amount)
+      enter(sale, now, 'refund', ',"order":"' .. order.order .. '","amount":' .. whole(amount or open_amount))
       if order.refunded < order.amount then status = order.status end
     end
   end

@@ -78,7 +78,8 @@ local function become(sale, state, now, events)
   add(sale, 'version', 1)
   set(sale, 'at', now)
   events[#events + 1] = 'f' .. sale_json(sale)
-  enter(sale, now, 'state', ',"state":"' .. state .. '","version":' .. sale.version)
+  enter(sale, now, 'state', ',"state":"' .. state .. '","version":' .. sale.version .. ',"price":' .. sale.price
+    .. ',"limit":' .. or_null(sale.limit))
 end
 
 local function is_live(sale) return sale.state ~= 'closed' and sale.state ~= 'cancelled' end
@@ -185,6 +186,13 @@ end
 
 -- Offer what came back to those who wait, in their order; each offer is a hold of its own, with its own timer.
 -- Never to everyone at once: what is offered is not left.
+local function offer(sale, keys, now, w, quantity, out)
+  redis.call('HINCRBY', sale.key .. ':taken', w.user, quantity)
+  place(sale, keys, now, w.user, w.name, quantity, w.order, 'reserved', true, out)
+  redis.call('HSET', sale.key .. ':answers', w.user .. '\n' .. w.id,
+    w.order .. ' ' .. whole(w.quantity) .. ' ' .. sale.left .. ' reserved ')
+end
+
 local function serve_waitlist(sale, keys, now, out)
   local list = sale.key .. ':waitlist'
   while tonumber(sale.left) > 0 and tonumber(sale.waiting) > 0 and (sale.state == 'open' or sale.state == 'sold_out') do
@@ -194,9 +202,15 @@ local function serve_waitlist(sale, keys, now, out)
     local w = cjson.decode(head)
     redis.call('HDEL', sale.key .. ':waiters', w.user)
     local quantity = math.min(w.quantity, tonumber(sale.left))
-    redis.call('HINCRBY', sale.key .. ':taken', w.user, quantity)
-    place(sale, keys, now, w.user, w.name, quantity, w.order, 'reserved', true, out)
-    redis.call('HSET', sale.key .. ':answers', w.user .. '\n' .. w.id, w.order .. ' ' .. whole(w.quantity) .. ' ' .. sale.left .. ' reserved')
+    if sale.limit ~= '' then  -- who bought elsewhere meanwhile gets no more than the limit leaves
+      local had = tonumber(redis.call('HGET', sale.key .. ':taken', w.user)) or 0
+      quantity = math.min(quantity, tonumber(sale.limit) - had)
+    end
+    if quantity > 0 then
+      offer(sale, keys, now, w, quantity, out)
+    else
+      enter(sale, now, 'passed_over', ',"order":"' .. w.order .. '","user":"' .. w.user .. '"')
+    end
   end
 end
 

@@ -65,6 +65,7 @@ elseif action == 'restock' and is_live(sale) then
   else
     set(sale, 'stock', tonumber(sale.stock) + units)
     set(sale, 'left', tonumber(sale.left) + units)
+    enter(sale, now, 'restock', ',"units":' .. whole(units))
     serve_waitlist(sale, keys, now, out)
     become(sale, state == 'sold_out' and tonumber(sale.left) > 0 and 'open' or state, now, events)
   end
