@@ -8,6 +8,7 @@ import sys
 
 import uvloop
 
+from liveroom.protocol.names import is_id
 from liveroom.server import config as settings
 from liveroom.server.app import App
 from liveroom.server.backplane.embedded import EmbeddedError
@@ -20,7 +21,9 @@ from liveroom.server.room.ports import Unavailable
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="liveroom", description="Real-time server for live-shopping rooms.")
+    parser = argparse.ArgumentParser(
+        prog="liveroom", allow_abbrev=False, description="Real-time server for live-shopping rooms."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_token(commands)
@@ -37,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    serve = commands.add_parser("serve", help="run the server")
+    serve = commands.add_parser("serve", help="run the server", allow_abbrev=False)
     settings.add_flags(serve)
     serve.set_defaults(func=_serve)
 
@@ -74,6 +77,9 @@ def _token(given: argparse.Namespace) -> int:
     secret = settings.read(flags).secret()
     if secret is None:
         raise ConfigError("no token secret: set LIVEROOM_TOKEN_SECRET or give --token-secret-file")
+    for name, id in (("--user", given.user), ("--room", given.room)):
+        if id is not None and not is_id(id):
+            raise ConfigError(f"{name} is 1 to 64 of A-Z a-z 0-9 _ . -")
     role = Role[given.role.upper()]
     print(mint(secret, given.user, role=role, room=given.room, name=given.name, ttl_s=given.ttl))
     return 0

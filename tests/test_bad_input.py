@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from websockets.asyncio.client import ClientConnection
 
 from liveroom.protocol.errors import CLOSE_CODES, ERRORS
 from liveroom.protocol.names import MAX_COMMENT_CHARS, MAX_MESSAGE_BYTES
-from tests.edge.wire import BINARY, CONT, DEFLATE, TEXT, RawPeer, joined, masked, squeezed, text
+from tests.edge.wire import BINARY, CONT, DEFLATE, TEXT, RawPeer, connected, joined, masked, squeezed, text
 from tests.running import Liveroom
 from tests.watching import Watcher
 
@@ -35,15 +36,16 @@ def room() -> str:
 @pytest.fixture(autouse=True)
 async def bystander(server: Liveroom, room: str) -> AsyncIterator[Watcher]:
     """A viewer beside every test: in the end it gets the next comment, and has been told nothing else."""
-    watcher = await Watcher(server.room_url(room, "bystander")).join()
-    yield watcher
-    author = await Watcher(server.room_url(room, f"author-{next(_numbers)}")).join()
-    said = await author.ask(type="comment", id=1, text="what comes next")
-    assert said["shown"] is True
-    await watcher.until(lambda w: any(event["comment"] == said["comment"] for event in w.of("comment")))
-    assert (watcher.closed, watcher.messages, len(watcher.welcomes), watcher.skipped) == (None, [], 1, 0)
-    await watcher.leave()
-    await author.leave()
+    async with AsyncExitStack() as stack:
+        watcher = await Watcher(server.room_url(room, "bystander")).join()
+        stack.push_async_callback(watcher.leave)
+        yield watcher
+        author = await Watcher(server.room_url(room, f"author-{next(_numbers)}")).join()
+        stack.push_async_callback(author.leave)
+        said = await author.ask(type="comment", id=1, text="what comes next")
+        assert said["shown"] is True
+        await watcher.until(lambda w: said["comment"] in [event["comment"] for event in w.of("comment")])
+        assert (watcher.closed, watcher.messages, len(watcher.welcomes), watcher.skipped) == (None, [], 1, 0)
 
 
 @asynccontextmanager
@@ -56,14 +58,17 @@ async def packed(server: Liveroom, room: str) -> AsyncIterator[ClientConnection]
 
 
 @asynccontextmanager
-async def plain(server: Liveroom, room: str, user: str = "eve") -> AsyncIterator[Watcher]:
+async def plain(server: Liveroom, room: str, user: str | None = None) -> AsyncIterator[Watcher]:
     """Join with JSON, by the ``websockets`` library; in the end the connection must still be good."""
-    watcher = await Watcher(server.room_url(room, user)).join()
-    yield watcher
-    await watcher.send(type="ping", t=77)
-    await watcher.until(lambda w: any(message.get("t") == 77 for message in w.messages))
-    assert watcher.closed is None
-    await watcher.leave()
+    # A user of the test's own: comments have a rate a user, over all rooms.
+    watcher = await Watcher(server.room_url(room, user or f"eve-{next(_numbers)}")).join()
+    try:
+        yield watcher
+        await watcher.send(type="ping", t=77)
+        await watcher.until(lambda w: any(message.get("t") == 77 for message in w.messages))
+        assert watcher.closed is None
+    finally:
+        await watcher.leave()
 
 
 async def error_to(watcher: Watcher, message: str | bytes) -> dict[str, Any]:
@@ -262,12 +267,12 @@ async def test_same_claim_twice(server: Liveroom, room: str) -> None:
     """The same claim again, at once or on another connection, is answered with the same order and takes nothing."""
     sale = await open_sale(server, room)
     claim = {"type": "claim", "id": "c", "sale": sale, "quantity": 2}
-    async with plain(server, room) as eve:
+    async with plain(server, room, "eve") as eve:
         assert eve._socket is not None
         await asyncio.gather(*(eve._socket.send(json.dumps(claim)) for _ in range(5)))
         await eve.until(lambda w: sum(message["type"] == "ack" for message in w.messages) == 5)
         orders = {message["order"] for message in eve.messages if message["type"] == "ack"}
-    async with plain(server, room) as again:
+    async with plain(server, room, "eve") as again:
         orders.add((await again.ask(**claim))["order"])
     assert len(orders) == 1
     assert (await sale_of(server, room, sale))["left"] == 98
@@ -382,6 +387,16 @@ async def publish(server: Liveroom, room: str, numbers: range) -> None:
         await asyncio.to_thread(server.request, "POST", f"/v1/rooms/{room}/events", {"events": events})
 
 
+async def lagging(server: Liveroom) -> int:
+    """Return how many viewers are behind."""
+    async with connected(server) as peer:
+        await peer.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        _, _, body = await peer.answer()
+    found = re.search(rb"^liveroom_viewers_lagging (\d+)$", body, re.MULTILINE)
+    assert found
+    return int(found[1])
+
+
 async def test_clients_that_never_read(server: Liveroom, room: str, bystander: Watcher) -> None:
     """Sockets left full cost the server no queue, others get everything, and once read they have every fact."""
     stalled, events = 25, range(600)  # 1.8 MB of events: 45 MB if each of the stalled had a queue
@@ -395,6 +410,7 @@ async def test_clients_that_never_read(server: Liveroom, room: str, bystander: W
         before = memory_of(server)
         await publish(server, room, events)
         await bystander.until(lambda w: len(w.of("custom")) == len(events))
+        assert await lagging(server) == stalled  # they keep a place in the log, and nothing else
         assert memory_of(server) - before < 25_000_000
         for peer in peers[:3]:
             await peer.message("welcome")

@@ -186,6 +186,7 @@ class FrontDoor(asyncio.BufferedProtocol):
         if code == "unauthorized":
             lines.append("WWW-Authenticate: Bearer")
         if code == "upgrade_required":
+            lines[2] = "Connection: Upgrade, close"  # RFC 9110 section 7.8: Upgrade is named in Connection
             lines.append("Upgrade: websocket")
         lines += [f"{name}: {value}" for name, value in headers]
         body = msgspec.json.encode(problem)

@@ -94,6 +94,7 @@ class Batched(Generic[Item, Answer]):
             answers: list[Answer | Refused]
             try:
                 answers = await self._call([item for item, _ in batch])
+                assert len(answers) == count, f"{count} items, {len(answers)} answers"
             except Refused as refusal:
                 answers = [refusal] * count
             except Exception:

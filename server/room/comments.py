@@ -84,5 +84,6 @@ class CommentGate(Generic[Item]):
             authors[i], authors[j] = authors[j], authors[i]
 
     def _refill(self, now: float) -> None:
-        self._tokens = min(self.per_s, self._tokens + (now - self._at) * self.per_s)
+        # A second's worth may be saved up, but at least one comment: below one a second, none would ever show.
+        self._tokens = min(max(1.0, self.per_s), self._tokens + (now - self._at) * self.per_s)
         self._at = now

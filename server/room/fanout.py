@@ -36,6 +36,7 @@ class Audience:
         "_missed",
         "_pending",
         "_resuming",
+        "_unaware",
         "deliveries",
         "flushed",
         "groups",
@@ -47,6 +48,7 @@ class Audience:
         self.groups: tuple[dict[Viewer, None], ...] = tuple({} for _ in range(GROUPS))
         self.lagging: dict[Viewer, int] = {}  # place in the log of those who do not go with the pass
         self._resuming: set[Viewer] = set()  # of the lagging, those who were promised every comment
+        self._unaware: set[Viewer] = set()  # of the lagging, those who missed a change of state
         self._flush: Flush | None = None
         self._before = flushed  # the cursor of those whom the running pass has not reached yet
         self._pending: list[tuple[int, list[Viewer]]] = []  # groups this pass has still to write to
@@ -79,6 +81,10 @@ class Audience:
     def part(self, viewer: Viewer) -> None:
         """Take a viewer out of the pass, keeping its place; called when its socket is full."""
         if self.groups[viewer.group].pop(viewer, self) is None:
+            if self._flush is not None and self._flush.state and viewer.cursor == self._before:
+                self._unaware.add(
+                    viewer
+                )  # or perhaps not, in a pass that carries nothing else: it is told again
             self.lagging[viewer] = viewer.cursor
             viewer.cursor = ALONE
 
@@ -86,6 +92,7 @@ class Audience:
         """Forget a viewer; returns whether it was here."""
         was_alone = self.lagging.pop(viewer, None) is not None
         self._resuming.discard(viewer)
+        self._unaware.discard(viewer)
         was_along = self.groups[viewer.group].pop(viewer, self) is None
         viewer.cursor = ALONE
         return was_alone or was_along
@@ -121,6 +128,8 @@ class Audience:
         self._pending = [(index, list(group)) for index, group in enumerate(self.groups) if group]
         self._at = 0
         self._missed.clear()
+        if flush.state:
+            self._unaware.update(self.lagging)
 
     def advance(self) -> bool:
         """Write to the next slice of viewers; returns whether there are more."""
@@ -153,7 +162,7 @@ class Audience:
             cursor = self.lagging.get(viewer)
             if cursor is None or cursor == RESTARTING or cursor > self.flushed:
                 return  # gone, or waiting for its new welcome, or ahead until this node has flushed more
-            if cursor == self.flushed:
+            if cursor == self.flushed and viewer not in self._unaware:
                 del self.lagging[viewer]
                 self._resuming.discard(viewer)
                 self.admit(viewer, cursor)
@@ -164,6 +173,8 @@ class Audience:
                 return
             flush = self._missed_after(cursor, log, now, state, viewer in self._resuming)
             self.lagging[viewer] = flush.offset
+            if flush.offset == self.flushed:
+                self._unaware.discard(viewer)
             try:
                 viewer.write(flush.frame(viewer.group))
             except Exception:

@@ -39,7 +39,7 @@ def to_frame(group: int, payload: bytes) -> bytes:
 class Flush:
     """A batch to be written to many viewers."""
 
-    __slots__ = ("_entries", "_frames", "_now", "_skipped", "_state", "offset")
+    __slots__ = ("_entries", "_frames", "_now", "_skipped", "offset", "state")
 
     def __init__(
         self, now: int, offset: int, entries: list[Entry], state: dict[str, Any] | None, skipped: int = 0
@@ -47,7 +47,7 @@ class Flush:
         self.offset = offset
         self._now = now
         self._entries = entries
-        self._state = state or None
+        self.state = state or None
         self._skipped = skipped
         self._frames: list[bytes | None] = [None] * GROUPS
 
@@ -61,7 +61,7 @@ class Flush:
                 self._now,
                 self.offset,
                 [entry.encoded(encoding) for entry in self._entries],
-                codec.encode_value(self._state, encoding) if self._state else None,
+                codec.encode_value(self.state, encoding) if self.state else None,
                 self._skipped,
             )
             made = self._frames[group] = to_frame(group, payload)

@@ -52,6 +52,7 @@ class Present:
         self.closed = closed
         self.pinned = _decode(pinned) if pinned else None
         self.sales = {sale["sale"]: sale for sale in map(_decode, sales)}
+        self._forget_ended()
         self.sales_version += 1
         self.state = _decode(state)
         self._state_at = at
@@ -103,15 +104,19 @@ class Present:
 
     def _apply_sale(self, fact: dict[str, Any]) -> None:
         sale = fact["sale"]
+        del fact["type"]  # a welcome shows it as it shows one that was read
         self.sales[sale] = fact
         self.sales_version += 1
-        ended = [id for id, sale in self.sales.items() if sale["state"] in ENDED]
-        for id in ended[:-ENDED_SALES_SHOWN]:
-            del self.sales[id]
+        self._forget_ended()
         # The state beside the log may be newer than the fact; an older number must not come back.
         if fact["at"] >= self._state_at or sale not in self.state.get("stock", ()):
             self.state["stock"] = self.state.get("stock", {}) | {sale: fact["left"]}
             self.state["orders"] = self.state.get("orders", {}) | {sale: fact["orders"]}
+
+    def _forget_ended(self) -> None:
+        ended = [id for id, sale in self.sales.items() if sale["state"] in ENDED]
+        for id in ended[:-ENDED_SALES_SHOWN]:
+            del self.sales[id]
 
     # --- state --------------------------------------------------------------------------------------
 
@@ -139,7 +144,7 @@ class Present:
                 if not value:
                     continue
             changes[key] = value
-        if changes:
+        if self.changed:  # also when a number is only gone, which is not told
             self.sent = dict(self.state)
             self.touch()
         return changes

@@ -6,6 +6,10 @@ which it would be full again; nothing ticks and an unused key costs nothing.
 
 from __future__ import annotations
 
+# Sums of a long uptime are rounded (2e-8 s after years of it, for each token of a burst); without this the
+# last token of a burst is refused after a few days, and one who waits as long as told is refused again.
+_GRAIN_S = 1e-5
+
 
 class Rate:
     """A rate and its burst. ``spend`` maps the stored number to the next one, or tells how long to wait."""
@@ -22,7 +26,7 @@ class Rate:
         """Take one token. Returns the new ``full_at``, or minus the seconds to wait when there is none."""
         base = full_at if full_at > now else now
         wait = base - now - self.tolerance
-        if wait > 1e-9:
+        if wait > _GRAIN_S:
             return -wait
         return base + self.interval
 

@@ -69,6 +69,7 @@ class Room:
         self._last_pass = 0.0  # loop time
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
+        self._next_slice: asyncio.Handle | None = None
         self.passes = 0
         self.on_sales_changed: Callable[[], None] = lambda: None
 
@@ -97,6 +98,9 @@ class Room:
             viewers = self.audience.everyone()
             self.load(loaded)
             self.audience.lose_place(viewers)
+            if self._next_slice is not None:  # of a pass that has just been given up
+                self._next_slice.cancel()
+                self._next_slice = None
             self.on_sales_changed()
             for viewer in viewers:
                 self.catch_up(viewer)
@@ -194,6 +198,8 @@ class Room:
             viewer.write(welcome)
         except Exception:
             viewer.drop()
+        else:
+            self.catch_up(viewer)
 
     def leave(self, viewer: Viewer) -> None:
         """Forget a viewer whose connection has ended."""
@@ -264,8 +270,9 @@ class Room:
 
     def _continue_pass(self) -> None:
         if self.audience.advance():
-            self._loop.call_soon(self._continue_pass)
+            self._next_slice = self._loop.call_soon(self._continue_pass)
             return
+        self._next_slice = None
         for viewer in self.audience.waiting():
             self.catch_up(viewer)
         if self.present.closed:
@@ -279,3 +286,5 @@ class Room:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._next_slice is not None:
+            self._next_slice.cancel()

@@ -138,6 +138,7 @@ async def test_close_is_echoed(body: bytes) -> None:
         assert len(place.hub.desks["shop"].room.audience) == 0
         await settled()
         assert viewer.lost
+        assert not place.edge.closing
         assert place.edge.closes == {int.from_bytes(body[:2]) if body else 1005: 1}
 
 
@@ -183,6 +184,17 @@ async def test_bye_and_its_answer() -> None:
 
 
 @on_virtual_time
+async def test_nothing_follows_the_close() -> None:
+    """An answer that is ready only after the close frame was sent is let fall (RFC 6455 section 5.5.1)."""
+    async with a_place() as place:
+        viewer = await place.join()
+        viewer.receive(text({"type": "comment", "id": 1, "text": "hello"}))
+        viewer.protocol.bye("restarting", "back soon", 250)
+        await place.publish(1)
+        assert close_of(viewer)[0] == 1012
+
+
+@on_virtual_time
 async def test_unanswered_close() -> None:
     """A peer that does not answer the server's close is cut off after a while."""
     async with a_place() as place:
@@ -202,6 +214,7 @@ async def test_rest_after_a_breach() -> None:
         viewer.receive(masked(BINARY, b"\x00" * 300_000))
         assert close_of(viewer)[0] == 1009
         assert viewer.ended, "the peer must see the end even if it never answers"
+        viewer.receive(masked(CLOSE) + CLOCK)  # of the payload, for all one knows
         viewer.receive(b"\x00" * 300_000)
         assert not viewer.closing
         assert viewer.take() == []

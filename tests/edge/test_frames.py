@@ -243,6 +243,21 @@ def test_largest_message() -> None:
     assert FrameReader(MAX, deflate=False).feed(pieces) == [(BINARY, b"a" * MAX)]
 
 
+def test_size_is_counted_afresh() -> None:
+    """A message of the largest size may follow one that came in fragments."""
+    data = masked(TEXT, b"a" * 200, fin=False) + masked(CONT, b"a" * 50) + masked(BINARY, b"b" * MAX)
+    assert FrameReader(MAX, deflate=False).feed(data) == [(TEXT, b"a" * 250), (BINARY, b"b" * MAX)]
+
+
+def test_length_of_64_bits() -> None:
+    """A length of eight bytes is read, also when it comes a byte at a time."""
+    reader, payload = FrameReader(100_000, deflate=False), b"a" * 65_536
+    data = masked(BINARY, payload)
+    for byte in data[:20]:
+        assert reader.feed(bytes((byte,))) == []
+    assert reader.feed(data[20:]) == [(BINARY, payload)]
+
+
 def test_fragments_too_large_together() -> None:
     """Fragments that are each small enough are refused when their sum is not, before the last one's payload."""
     start = masked(TEXT, b"a" * 200, fin=False)

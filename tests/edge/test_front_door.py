@@ -67,6 +67,7 @@ async def test_joined_in_time_is_swept_no_more() -> None:
         await pass_time(2 * HEAD_DEADLINE_S)
         assert not viewer.closing and not http.closing
         assert http.written == b""
+        assert place.edge.counts["head_timeouts"] == 0
 
 
 @on_virtual_time
@@ -81,7 +82,7 @@ async def test_peer_that_leaves_before_it_speaks() -> None:
 
 
 @on_virtual_time
-async def test_peer_that_leaves_while_it_joins() -> None:
+async def test_peer_that_leaves_while_it_joins(caplog: pytest.LogCaptureFixture) -> None:
     """A peer that is gone before its room was read does not become a viewer."""
     async with a_place() as place:
         peer = await place.knock()
@@ -90,6 +91,7 @@ async def test_peer_that_leaves_while_it_joins() -> None:
         await settled()
         assert not place.edge.connections
         assert not place.hub.desks["shop"].room.audience
+        assert not caplog.records
 
 
 @on_virtual_time

@@ -108,11 +108,6 @@ async def turns(count: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-def now_ms() -> int:
-    """Return the store's clock: it goes with the loop's."""
-    return NOW_MS + round((asyncio.get_event_loop_policy().get_event_loop().time() - _START_S) * 1000)
-
-
 # --- events -----------------------------------------------------------------------------------------------
 
 _encode = msgspec.json.encode
