@@ -128,6 +128,7 @@ class Ack(msgspec.Struct, tag="ack", tag_field="type", omit_defaults=True, gc=Fa
     expires_at: int | UnsetType | None = UNSET
     left: int | UnsetType = UNSET
     position: int | UnsetType = UNSET
+    opens_in_ms: int | UnsetType = UNSET
 
 
 class Error(msgspec.Struct, tag="error", tag_field="type", omit_defaults=True, gc=False):

@@ -38,6 +38,7 @@ from liveroom.server.room.dispatch import Dispatch
 from liveroom.server.room.hub import Hub
 from liveroom.server.room.ports import Unavailable
 from liveroom.server.sale.desk import ClaimDesk
+from liveroom.server.sale.known import KnownSales
 from liveroom.server.web.pages import add_pages
 
 _log = logging.getLogger("liveroom")
@@ -94,6 +95,7 @@ class App:
         stack.push_async_callback(subscription.stop)
 
         ids = Ids(secrets.token_hex(5))
+        known = KnownSales()
         hub = Hub(
             store,
             config.room_settings(),
@@ -101,8 +103,9 @@ class App:
             create_rooms=config.dev,
             ids=ids,
             idle_s=config.idle_room_s,
+            watch=known,
         )
-        claims = ClaimDesk(store, ids)
+        claims = ClaimDesk(store, ids, known, store.now_ms)
         claims.on_due = hub.hold_ends
         runner = web.AppRunner(
             self._make_http(hub, store, claims, authenticator), access_log=None, keepalive_timeout=75

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 
 from liveroom.server.room.desk import Ids, RoomDesk
-from liveroom.server.room.ports import Append, Delivery, Refused, RoomStore, Unavailable, Viewer
+from liveroom.server.room.ports import Append, Delivery, Refused, RoomStore, SaleWatch, Unavailable, Viewer
 from liveroom.server.room.rates import Rate, Rates
 from liveroom.server.room.room import Room, RoomSettings
 
@@ -33,6 +33,7 @@ class Hub:
         create_rooms: bool,
         ids: Ids,
         idle_s: float = IDLE_S,
+        watch: SaleWatch | None = None,
     ) -> None:
         self.store = store
         self._settings = settings
@@ -40,6 +41,7 @@ class Hub:
         self._create_rooms = create_rooms
         self._ids = ids
         self._idle_s = idle_s
+        self._watch = watch
         self.desks: dict[str, RoomDesk] = {}
         self._loading: dict[str, asyncio.Task[RoomDesk]] = {}
         self._held: dict[str, list[Delivery]] = {}  # deliveries that wait for a load or a repair to end
@@ -87,12 +89,16 @@ class Hub:
         if desk.room.present.closed:
             done(Refused("room_closed", f"room {desk.room.id!r} is closed"), b"", [])
             return
-        desk.look_up_orders(
-            user,
-            lambda orders, told: (
-                done(orders, b"", told) if isinstance(orders, Refused) else done(desk, orders, told)
-            ),
-        )
+
+        def found(orders: bytes | Refused, told: list[bytes]) -> None:
+            if isinstance(orders, Refused):
+                done(orders, b"", told)
+                return
+            if self._watch is not None and (told or orders != b"[]"):
+                self._watch.buyer_told(desk.room.id, user)
+            done(desk, orders, told)
+
+        desk.look_up_orders(user, found)
 
     async def desk(self, room: str) -> RoomDesk:
         """Return the desk of a room, loading it if need be.
@@ -127,6 +133,8 @@ class Hub:
                 raise
             room = Room(id, self._settings, self.store.now_ms, self._repair, self._restart)
             room.load(loaded)
+            if self._watch is not None:
+                room.watch_sales(self._watch, loaded)
             desk = RoomDesk(room, self.store, self._comments_per_s, self._ids)
             self.desks[id] = desk
         finally:
@@ -234,6 +242,8 @@ class Hub:
             if since is None or now - since < self._idle_s or not desk.idle or id in self._held:
                 continue
             del self.desks[id]
+            if self._watch is not None:
+                self._watch.forget(id)
             self.freed_passes += desk.room.passes
             self.freed_deliveries += desk.room.audience.deliveries
             await desk.close()

@@ -136,6 +136,22 @@ class RoomStore(Protocol):
         """End a subscription."""
 
 
+class SaleWatch(Protocol):
+    """Whoever wants to know at once what a held room is told of sales and buyers (see ``sale.known``)."""
+
+    def hold(self, room: str) -> None:
+        """The room is held from now on."""
+
+    def forget(self, room: str) -> None:
+        """The room is held no longer."""
+
+    def sale_told(self, room: str, sale: bytes) -> None:
+        """A sale as it now stands, as JSON."""
+
+    def buyer_told(self, room: str, user: str) -> None:
+        """A user has, or had, an order."""
+
+
 class Viewer(Protocol):
     """A connection, as the room sees it."""
 

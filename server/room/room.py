@@ -19,11 +19,12 @@ from liveroom.protocol import codec
 from liveroom.protocol.messages import Limits
 from liveroom.server.room.fanout import Audience
 from liveroom.server.room.flush import Flush, encoding_of, to_frame
-from liveroom.server.room.log import Lane, Log
-from liveroom.server.room.ports import Delivery, LoadedRoom, Viewer
+from liveroom.server.room.log import Entry, Lane, Log
+from liveroom.server.room.ports import Delivery, LoadedRoom, SaleWatch, Viewer
 from liveroom.server.room.present import Present
 
 _log = logging.getLogger("liveroom.room")
+_SALE = b'{"type":"sale"'
 
 
 class RoomSettings(NamedTuple):
@@ -72,6 +73,7 @@ class Room:
         self._next_slice: asyncio.Handle | None = None
         self.passes = 0
         self.on_sales_changed: Callable[[], None] = lambda: None
+        self.watch: SaleWatch | None = None
 
     # --- in: what the store tells -------------------------------------------------------------------
 
@@ -97,6 +99,7 @@ class Room:
             _log.warning("room %s starts afresh at %s:%d", self.id, loaded.record.epoch, loaded.record.offset)
             viewers = self.audience.everyone()
             self.load(loaded)
+            self._reload_watch(loaded)
             self.audience.lose_place(viewers)
             if self._next_slice is not None:  # of a pass that has just been given up
                 self._next_slice.cancel()
@@ -110,6 +113,17 @@ class Room:
         if self.present.set_state(loaded.state, loaded.now):
             self._schedule(self._loop.time(), self._last_pass + self.settings.state_window_ms / 1000)
 
+    def _reload_watch(self, loaded: LoadedRoom) -> None:
+        if self.watch is not None:
+            self.watch.hold(self.id)
+            for sale in loaded.sales:
+                self.watch.sale_told(self.id, sale)
+
+    def watch_sales(self, watch: SaleWatch, loaded: LoadedRoom) -> None:
+        """Tell ``watch`` the sales that were loaded, and from now on every change."""
+        self.watch = watch
+        self._reload_watch(loaded)
+
     def receive(self, delivery: Delivery) -> None:
         """Take one delivery: append what is new, tell buyers their orders, see when a pass is due."""
         log = self.log
@@ -120,6 +134,8 @@ class Room:
         entries = delivery.entries[known:] if known else delivery.entries
         for user, order in delivery.orders:
             self._tell_order(user, order)
+        if self.watch is not None:
+            self._tell_watch(self.watch, entries, delivery)
         now = self._loop.time()
         if entries:
             log.append(entries)
@@ -130,6 +146,14 @@ class Room:
             )
         if delivery.state is not None and self.present.set_state(delivery.state, delivery.at):
             self._schedule(now, self._last_pass + self.settings.state_window_ms / 1000)
+
+    def _tell_watch(self, watch: SaleWatch, entries: list[Entry], delivery: Delivery) -> None:
+        """Tell at once, not with the pass: a restock must end local answers everywhere."""
+        for entry in entries:
+            if entry.lane is Lane.FACT and entry.json.startswith(_SALE):
+                watch.sale_told(self.id, entry.json)
+        for user, _ in delivery.orders:
+            watch.buyer_told(self.id, user)
 
     def _chatter_window(self) -> float:
         """How long a comment may wait, ms: from a small room's window to a hot one's, by its size."""

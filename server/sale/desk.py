@@ -7,15 +7,17 @@ unknown and to ask again with the same id, which is always safe.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from liveroom.protocol.commands import Cancel, Claim
+from liveroom.protocol.commands import Cancel, Claim, CommandId
 from liveroom.protocol.messages import Ack, ClaimStatus
 from liveroom.server.room.batched import Batched
 from liveroom.server.room.desk import Ids
 from liveroom.server.room.ports import Refused, Unavailable, Viewer
+from liveroom.server.sale.known import KnownSales, Late
 from liveroom.server.sale.ports import ClaimAnswer, ClaimRequest, SaleStore
 
 MAX_CLAIMS = 256  # in one call: some 3 ms of the store's time, which everyone else waits for
@@ -30,9 +32,12 @@ _REFUSALS = {
 class ClaimDesk:
     """See the module."""
 
-    def __init__(self, store: SaleStore, ids: Ids) -> None:
+    def __init__(self, store: SaleStore, ids: Ids, known: KnownSales, now_ms: Callable[[], int]) -> None:
         self._store = store
         self._ids = ids
+        self._known = known
+        self._now_ms = now_ms
+        self._asking: Counter[tuple[str, str]] = Counter()  # claims under way, by (room, user)
         self._sales: dict[tuple[str, str], Batched[ClaimRequest, ClaimAnswer]] = {}
         self._cancels: Batched[tuple[str, str, str], None] = Batched(self._decide_cancels, 64)
         self.outcomes: dict[str, int] = {}
@@ -42,12 +47,22 @@ class ClaimDesk:
 
     def claim(self, room: str, viewer: Viewer, command: Claim, done: Callable[[Ack | Refused], None]) -> None:
         """Claim units of a sale; ``done`` gets the ack, or a refusal."""
+        asker = (room, viewer.user)
+        if asker not in self._asking:
+            late = self._known.answer(room, command.sale, viewer.user, self._now_ms())
+            if late is not None:
+                self.outcomes[late.status] = self.outcomes.get(late.status, 0) + 1
+                done(_ack_late(command.id, late))
+                return
         batch = self._sales.get((room, command.sale))
         if batch is None:
             batch = self._open(room, command.sale)
         id, outcomes = command.id, self.outcomes
 
         def answered(answer: ClaimAnswer | Refused) -> None:
+            self._asking[asker] -= 1
+            if not self._asking[asker]:
+                del self._asking[asker]
             if isinstance(answer, Refused):
                 outcomes[answer.code] = outcomes.get(answer.code, 0) + 1
                 done(answer)
@@ -67,6 +82,7 @@ class ClaimDesk:
             else:
                 done(Ack(id=id, status=cast(ClaimStatus, status), left=left))
 
+        self._asking[asker] += 1
         batch.submit(ClaimRequest(viewer.user, viewer.name, id, command.quantity, self._ids.next()), answered)
 
     def _open(self, room: str, sale: str) -> Batched[ClaimRequest, ClaimAnswer]:
@@ -113,3 +129,10 @@ class ClaimDesk:
         for batch in list(self._sales.values()):
             await batch.join()
         await self._cancels.join()
+
+
+def _ack_late(id: CommandId, late: Late) -> Ack:
+    ack = Ack(id=id, status=cast(ClaimStatus, late.status), left=late.left)
+    if late.opens_in_ms is not None:
+        ack.opens_in_ms = late.opens_in_ms
+    return ack

@@ -48,11 +48,12 @@ class KnownSales:
         self._sales.pop(room, None)
         self._buyers.pop(room, None)
 
-    def sale_told(self, room: str, sale: dict[str, Any]) -> None:
-        """Take in a sale as it now stands; an older version changes nothing."""
+    def sale_told(self, room: str, json: bytes) -> None:
+        """Take in a sale as it now stands, as JSON; an older version changes nothing."""
         sales = self._sales.get(room)
         if sales is None:
             return
+        sale: dict[str, Any] = msgspec.json.decode(json)
         before = sales.get(sale["sale"])
         if before is None or sale["version"] >= before.version:
             sales[sale["sale"]] = _Sale(
@@ -80,11 +81,3 @@ class KnownSales:
             if opens_in > CLOCK_MARGIN_MS:
                 return Late("not_open", known.left, opens_in)
         return None
-
-
-def sale_of(fact: bytes) -> dict[str, Any] | None:
-    """Return the sale of a fact, None if the fact is another."""
-    if not fact.startswith(b'{"type":"sale"'):
-        return None
-    sale: dict[str, Any] = msgspec.json.decode(fact)
-    return sale

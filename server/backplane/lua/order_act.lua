@@ -55,8 +55,9 @@ else
   if refused then
     -- told below
   elseif status then
+    local held = tonumber(sale.reserved)
     move(sale, keys, order, status, now, out)
-    rebalance(sale, keys, now, events, out)
+    rebalance(sale, keys, now, events, out, held)
   elseif not done then
     refused = { 'wrong_state', 'cannot ' .. string.gsub(action, '_', ' ') .. ' an order that is ' .. order.status }
   end

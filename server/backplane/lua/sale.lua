@@ -215,10 +215,13 @@ local function serve_waitlist(sale, keys, now, out)
 end
 
 -- After units moved: those who wait first, then the state follows what is left.
-local function rebalance(sale, keys, now, events, out)
+-- held: units reserved before they moved. When the last hold of a sold out sale is gone, that is told too: now
+-- nothing can come back, and nodes may answer claims without asking.
+local function rebalance(sale, keys, now, events, out, held)
   serve_waitlist(sale, keys, now, out)
   if sale.state == 'open' and tonumber(sale.left) == 0 then become(sale, 'sold_out', now, events)
-  elseif sale.state == 'sold_out' and tonumber(sale.left) > 0 then become(sale, 'open', now, events) end
+  elseif sale.state == 'sold_out' and tonumber(sale.left) > 0 then become(sale, 'open', now, events)
+  elseif sale.state == 'sold_out' and held > 0 and sale.reserved == '0' then become(sale, 'sold_out', now, events) end
 end
 
 -- --- the clock -----------------------------------------------------------------------------------------
@@ -229,7 +232,7 @@ local function settle(sale, keys, now, events, out)
   if sale.state == 'scheduled' and sale.starts_at ~= '' and now >= tonumber(sale.starts_at) then
     become(sale, 'open', now, events)
   end
-  local expired = false
+  local expired, held = false, tonumber(sale.reserved)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', sale.key .. ':holds', '-inf', now, 'LIMIT', 0, HOLDS_AT_ONCE)) do
     move(sale, keys, read_order(keys, id), 'expired', now, out)
     expired = true
@@ -237,7 +240,7 @@ local function settle(sale, keys, now, events, out)
   if is_live(sale) and sale.ends_at ~= '' and now >= tonumber(sale.ends_at) then
     become(sale, 'closed', now, events)
   elseif expired then
-    rebalance(sale, keys, now, events, out)
+    rebalance(sale, keys, now, events, out, held)
   end
 end
 
