@@ -33,7 +33,7 @@ async def get_order(call: Call) -> web.Response:
     return answer(found)
 
 
-async def post_action(call: Call) -> web.Response:
+async def post_order_action(call: Call) -> web.Response:
     """Pay, cancel or refund an order, or tell what the supply partner did with it; answers the order as it then is."""
     action = call.request.match_info["action"]
     if action not in ACTIONS:

@@ -174,7 +174,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST",
         f"{_ROOM}/orders/{{order}}/{{action}}",
-        orders.post_action,
+        orders.post_order_action,
         Role.HOST,
         RefundBody,
         body_optional=True,

@@ -23,6 +23,7 @@ from liveroom.server.room.identity import Identity, Role
 from liveroom.server.room.ports import Refused
 from liveroom.server.room.room import RoomSettings
 from liveroom.server.sale.desk import ClaimDesk
+from liveroom.server.sale.known import KnownSales
 
 LIMITS = Limits(4096, 100.0, 200, 500, 1.0, 5, 50, 10.0)
 SETTINGS = RoomSettings(50, 50, 250, 1000, 250, 10_000, 600_000, 25_000, LIMITS)
@@ -122,7 +123,7 @@ async def _serve(url: str, *, dev: bool) -> AsyncIterator[Api]:
         hub=hub,
         store=store,
         sales=store,
-        claims=ClaimDesk(store, ids),
+        claims=ClaimDesk(store, ids, KnownSales(), store.now_ms),
         authenticate=_authenticate,
         open_api=dev,
         ready=lambda: None,

@@ -29,9 +29,12 @@ POST /v1/rooms/{room}/events
 POST /v1/rooms/{room}/sales
 GET /v1/rooms/{room}/sales
 GET /v1/rooms/{room}/sales/{sale}
+PATCH /v1/rooms/{room}/sales/{sale}
+GET /v1/rooms/{room}/sales/{sale}/audit
 POST /v1/rooms/{room}/sales/{sale}/{action}
 GET /v1/rooms/{room}/orders
 GET /v1/rooms/{room}/orders/{order}
+POST /v1/rooms/{room}/orders/{order}/{action}
 PUT /v1/rooms/{room}/pinned
 DELETE /v1/rooms/{room}/pinned
 DELETE /v1/rooms/{room}/comments/{comment}
