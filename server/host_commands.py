@@ -23,6 +23,7 @@ from liveroom.server.config import TOKEN_ENV, client_token
 DEFAULT_TARGET = "http://127.0.0.1:8080"
 TIMEOUT_S = 15.0
 SALE_ACTIONS = ("open", "pause", "resume", "close", "cancel")
+ORDER_ACTIONS = ("pay", "cancel", "refund", "accept", "reject", "ship", "complete")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -145,13 +146,32 @@ def _add_sale(
     create.add_argument("--currency", required=True, help="ISO 4217 code, for example EUR")
     create.add_argument("--stock", required=True, type=int, help="units for sale")
     create.add_argument("--limit", type=int, help="most units one user can have (default: no limit)")
+    create.add_argument(
+        "--hold",
+        type=int,
+        metavar="SECONDS",
+        help="how long a claim is held unpaid (default: placed at once)",
+    )
+    create.add_argument("--gift", metavar="TEXT", help="what comes with each unit")
+    create.add_argument(
+        "--allow-overlap", action="store_true", help="although another sale of this sku is not over"
+    )
     when = "ms since the Unix epoch, or ISO 8601 (without an offset: this machine's own time)"
     create.add_argument("--starts-at", type=_time, help=f"{when}; left out: `sale open` opens it")
     create.add_argument("--ends-at", type=_time, help=f"{when}; left out: `sale close` closes it")
     listed = add("list", "list a room's sales, a line each", _list("sales"))
     _add_paging(listed)
-    show = add("show", "read a sale", lambda api, args: api.call("GET", _sale(args)))
-    show.add_argument("sale", metavar="SALE", help="sale id")
+    for verb, text, ask in (
+        ("show", "read a sale", lambda api, args: api.call("GET", _sale(args))),
+        ("audit", "hold a sale's books against its ledger; says the first fault", _audit),
+        ("report", "read what a sale brought", lambda api, args: api.call("GET", f"{_sale(args)}/report")),
+    ):
+        add(verb, text, ask).add_argument("sale", metavar="SALE", help="sale id")
+    change = add("change", "change a sale's offer", _change_sale)
+    change.add_argument("sale", metavar="SALE", help="sale id")
+    change.add_argument("--price", type=int, help="price of one, in minor units; can only fall once it runs")
+    change.add_argument("--limit", type=int, help="most units one user can have; can only rise once it runs")
+    change.add_argument("--ends-at", type=_time, help=f"{when}; can only be later once it runs")
     for action in SALE_ACTIONS:
         parser = add(action, f"{action} a sale", _act(action))
         parser.add_argument("sale", metavar="SALE", help="sale id")
@@ -163,8 +183,17 @@ def _add_sale(
 def _add_order(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser
 ) -> None:
-    add = _group(subparsers, common, "order", "read orders")
+    add = _group(subparsers, common, "order", "read and move orders")
     _add_paging(add("list", "list a room's orders, a line each", _list("orders")))
+    show = add("show", "read an order", lambda api, args: api.call("GET", _order(args)))
+    show.add_argument("order", metavar="ORDER", help="order id")
+    for action in ORDER_ACTIONS:
+        parser = add(action, f"{action} an order", _move_order(action))
+        parser.add_argument("order", metavar="ORDER", help="order id")
+        if action == "refund":
+            parser.add_argument(
+                "--amount", type=int, help="minor units to refund (default: all that is not refunded yet)"
+            )
 
 
 def _add_paging(parser: argparse.ArgumentParser) -> None:
@@ -183,6 +212,10 @@ def _sale(args: argparse.Namespace) -> str:
     return f"{_room(args)}/sales/{quote(args.sale, safe='')}"
 
 
+def _order(args: argparse.Namespace) -> str:
+    return f"{_room(args)}/orders/{quote(args.order, safe='')}"
+
+
 def _create_room(api: Api, args: argparse.Namespace) -> Any:
     return api.call("PUT", _room(args), {} if args.title is None else {"title": args.title})
 
@@ -194,7 +227,34 @@ def _post_notice(api: Api, args: argparse.Namespace) -> Any:
 def _create_sale(api: Api, args: argparse.Namespace) -> Any:
     names = ("sku", "title", "price", "currency", "stock", "starts_at", "ends_at")
     draft = {name: getattr(args, name) for name in names}
-    return api.call("POST", f"{_room(args)}/sales", draft | {"per_user_limit": args.limit})
+    draft["per_user_limit"] = args.limit
+    for name, value in (("hold_seconds", args.hold), ("gift", args.gift)):
+        if value is not None:
+            draft[name] = value
+    if args.allow_overlap:
+        draft["allow_overlap"] = True
+    return api.call("POST", f"{_room(args)}/sales", draft)
+
+
+def _change_sale(api: Api, args: argparse.Namespace) -> Any:
+    given = {"price": args.price, "per_user_limit": args.limit, "ends_at": args.ends_at}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return api.call("PATCH", _sale(args), changes)
+
+
+def _audit(api: Api, args: argparse.Namespace) -> Any:
+    told = api.call("GET", f"{_sale(args)}/audit")
+    if not told["ok"]:
+        raise CommandError(f"the books of sale {args.sale} do not agree: {told['faults'][0]}")
+    return told
+
+
+def _move_order(action: str) -> Callable[[Api, argparse.Namespace], Any]:
+    def ask(api: Api, args: argparse.Namespace) -> Any:
+        amount = getattr(args, "amount", None)
+        return api.call("POST", f"{_order(args)}/{action}", None if amount is None else {"amount": amount})
+
+    return ask
 
 
 def _act(action: str) -> Callable[[Api, argparse.Namespace], Any]:

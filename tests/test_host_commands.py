@@ -52,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.server.body)
 
-    do_GET = do_PUT = do_POST = _answer
+    do_GET = do_PUT = do_POST = do_PATCH = _answer
 
     def log_message(self, *args: Any) -> None:
         """Stay quiet."""
@@ -112,6 +112,29 @@ DRAFT = {
         ("sale close r s1", "POST", "/v1/rooms/r/sales/s1/close", None),
         ("sale cancel r s1", "POST", "/v1/rooms/r/sales/s1/cancel", None),
         ("sale restock r s1 5", "POST", "/v1/rooms/r/sales/s1/restock", {"add": 5}),
+        (
+            " ".join(CREATE) + " --hold 90 --gift Coaster --allow-overlap",
+            "POST",
+            "/v1/rooms/r/sales",
+            DRAFT | {"hold_seconds": 90, "gift": "Coaster", "allow_overlap": True},
+        ),
+        ("sale report r s1", "GET", "/v1/rooms/r/sales/s1/report", None),
+        ("sale change r s1 --price 990", "PATCH", "/v1/rooms/r/sales/s1", {"price": 990}),
+        (
+            "sale change r s1 --limit 4 --ends-at 2030-01-01T00:00:00Z",
+            "PATCH",
+            "/v1/rooms/r/sales/s1",
+            {"per_user_limit": 4, "ends_at": 1_893_456_000_000},
+        ),
+        ("order show r o-1", "GET", "/v1/rooms/r/orders/o-1", None),
+        ("order pay r o-1", "POST", "/v1/rooms/r/orders/o-1/pay", None),
+        ("order cancel r o-1", "POST", "/v1/rooms/r/orders/o-1/cancel", None),
+        ("order refund r o-1", "POST", "/v1/rooms/r/orders/o-1/refund", None),
+        ("order refund r o-1 --amount 5", "POST", "/v1/rooms/r/orders/o-1/refund", {"amount": 5}),
+        ("order accept r o-1", "POST", "/v1/rooms/r/orders/o-1/accept", None),
+        ("order reject r o-1", "POST", "/v1/rooms/r/orders/o-1/reject", None),
+        ("order ship r o-1", "POST", "/v1/rooms/r/orders/o-1/ship", None),
+        ("order complete r o-1", "POST", "/v1/rooms/r/orders/o-1/complete", None),
         ("room show a/b", "GET", "/v1/rooms/a%2Fb", None),
     ],
 )
@@ -143,6 +166,8 @@ def test_times(server: Server, text: str, ms: int) -> None:
         ["sale", "create", "r", "--sku", "m-1"],
         ["sale", "restock", "r", "s1", "many"],
         ["sale", "explode", "r", "s1"],
+        ["sale", "change", "r", "s1", "--price", "9.90"],
+        ["order", "pay", "r", "o-1", "--amount", "5"],
         ["room", "show"],
     ],
 )
@@ -179,6 +204,24 @@ def test_last_page(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     server.body = b'{"orders":[],"next":null}'
     run(server, "order", "list", "r")
     assert capsys.readouterr() == ("", "")
+
+
+def test_books_that_agree(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """A clean audit is printed, and the exit code is 0."""
+    server.body = b'{"sale":"s1","ok":true,"entries":3,"faults":[]}'
+    assert run(server, "sale", "audit", "r", "s1") == 0
+    assert server.asked == [("GET", "/v1/rooms/r/sales/s1/audit", None)]
+    assert '"entries": 3' in capsys.readouterr().out
+
+
+def test_books_that_do_not_agree(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of an audit with faults the first is named, and the exit code is 1."""
+    server.body = b'{"sale":"s1","ok":false,"entries":3,"faults":["entry 2: changed","left is 3"]}'
+    assert run(server, "sale", "audit", "r", "s1") == 1
+    assert capsys.readouterr() == (
+        "",
+        "liveroom: the books of sale s1 do not agree: entry 2: changed\n",
+    )
 
 
 def test_refusal(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
