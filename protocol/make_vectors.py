@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
@@ -44,6 +44,7 @@ from liveroom.protocol.messages import (
     Limits,
     Order,
     OrderMessage,
+    OrderStatus,
     Pong,
     State,
 )
@@ -79,15 +80,19 @@ SALE = Sale(
     sku="BAG-7",
     state="open",
     title="帆布バッグ 👜",
+    gift="ポーチ付き",
     price=129_900,
     currency="JPY",
     stock=500,
     left=488,
+    reserved=3,
+    sold=9,
     per_user_limit=2,
     starts_at=NOW - 5_000,
     ends_at=NOW + 55_000,
-    hold_seconds=0,
-    orders=9,
+    hold_seconds=600,
+    orders=6,
+    waiting=0,
     version=12,
     at=NOW - 40,
 )
@@ -96,14 +101,20 @@ SCHEDULED = msgspec.structs.replace(
     sale="sale-2",
     state="scheduled",
     title="Canvas bag, second lot",
+    gift="",
     left=500,
+    reserved=0,
+    sold=0,
     per_user_limit=None,
     starts_at=None,
     ends_at=None,
-    hold_seconds=600,
+    hold_seconds=0,
     orders=0,
     version=1,
     at=NOW - 60_000,
+)
+SOLD_OUT = msgspec.structs.replace(
+    SALE, state="sold_out", left=0, reserved=12, sold=488, orders=301, waiting=57, version=14
 )
 
 
@@ -111,17 +122,20 @@ def _sale_event(sale: Sale) -> SaleEvent:
     return SaleEvent(**msgspec.structs.asdict(sale))
 
 
+PLACED = OrderPlaced(sale="sale-1", name="Zoë", quantity=2, others=0, at=NOW)
 COMMENT = CommentEvent(comment="n1-2a", user="alice", name="Alice", text="好可爱！❤️", at=NOW - 90)
 EVENTS: list[tuple[str, Event]] = [
     ("comment", COMMENT),
     ("comment_removed", CommentRemoved(comment="n1-2a", at=NOW)),
     ("sale, open", _sale_event(SALE)),
     ("sale, scheduled, no times and no limit", _sale_event(SCHEDULED)),
-    ("order_placed", OrderPlaced(sale="sale-1", name="Zoë", quantity=2, others=0, at=NOW)),
+    ("sale, sold out, with holds and a waitlist", _sale_event(SOLD_OUT)),
+    ("order_placed", PLACED),
     (
         "order_placed, many at once",
         OrderPlaced(sale="sale-1", name="田中", quantity=180, others=149, at=NOW),
     ),
+    ("order_placed, elsewhere", OrderPlaced(sale="", name="Zoë", quantity=1, others=0, at=NOW)),
     (
         "pinned, every field",
         Pinned(
@@ -164,15 +178,25 @@ ORDER = Order(
     user="alice",
     name="Alice",
     quantity=2,
-    status="placed",
+    status="reserved",
     title="帆布バッグ 👜",
+    gift="ポーチ付き",
     price=129_900,
     amount=259_800,
+    refunded=0,
     currency="JPY",
     version=12,
-    expires_at=None,
+    expires_at=NOW + 599_970,
+    offered=False,
     at=NOW - 30,
+    changed_at=NOW - 30,
 )
+
+
+def _order_message(**changes: Any) -> OrderMessage:
+    return OrderMessage(**msgspec.structs.asdict(ORDER) | changes)
+
+
 LIMITS = Limits(
     message_bytes=4096,
     messages_per_s=100.0,
@@ -197,9 +221,13 @@ REPLIES: list[tuple[str, msgspec.Struct]] = [
         Ack(id=2**53 - 1, status="reserved", order="order-2", expires_at=NOW + 600_000, left=0),
     ),
     ("ack, claim sold out", Ack(id="k-2", status="sold_out", left=1)),
-    ("ack, claim waitlisted", Ack(id="k-3", status="waitlisted", left=0)),
+    ("ack, claim waitlisted", Ack(id="k-3", status="waitlisted", left=0, position=58)),
     ("ack, claim over the limit", Ack(id="k-4", status="limit_reached", left=488)),
     ("ack, claim too early", Ack(id="k-5", status="not_open", left=500)),
+    (
+        "ack, claim too early, with the time left",
+        Ack(id="k-7", status="not_open", left=500, opens_in_ms=12_400),
+    ),
     ("ack, claim too late", Ack(id="k-6", status="closed", left=0)),
     (
         "error, rate limited",
@@ -210,11 +238,25 @@ REPLIES: list[tuple[str, msgspec.Struct]] = [
         Error(code="id_reused", message="this id claimed 2 units before", id="3f0c5b1e-claim"),
     ),
     (
-        "error, cancel of a placed order",
-        Error(code="wrong_state", message="the order is placed", id="x-1"),
+        "error, cancel of a paid order",
+        Error(code="wrong_state", message="cannot cancel an order that is paid", id="x-1"),
     ),
     ("error, no id", Error(code="bad_message", message="the field 'type' is missing or not a string")),
-    ("order", OrderMessage(**msgspec.structs.asdict(ORDER))),
+    ("order", _order_message()),
+    ("order, offered from the waitlist", _order_message(order="order-2", offered=True)),
+    *(
+        (f"order, {status}", _order_message(status=status, expires_at=None, changed_at=NOW))
+        for status in get_args(OrderStatus)
+        if status not in ("reserved", "refunded")
+    ),
+    (
+        "order, part refunded",
+        _order_message(status="paid", expires_at=None, refunded=129_900, changed_at=NOW),
+    ),
+    (
+        "order, refunded",
+        _order_message(status="refunded", expires_at=None, refunded=259_800, changed_at=NOW),
+    ),
     ("pong", Pong(t=NOW - 12, now=NOW)),
     ("pong, fractions of a ms", Pong(t=123456.789, now=NOW)),
     ("bye, restarting", Bye(code="restarting", message="the server restarts", reconnect_after_ms=2_500)),
@@ -222,7 +264,7 @@ REPLIES: list[tuple[str, msgspec.Struct]] = [
 ]
 
 STATE = State(
-    likes=1_204_331, viewers=20_117, stock={"sale-1": 488, "sale-2": 500}, orders={"sale-1": 9, "sale-2": 0}
+    likes=1_204_331, viewers=20_117, stock={"sale-1": 488, "sale-2": 500}, orders={"sale-1": 6, "sale-2": 0}
 )
 
 
@@ -263,17 +305,17 @@ WELCOMES = [
 # (name, offset, events, state, skipped)
 BATCHES: list[tuple[str, int, list[Event], State | None, int]] = [
     ("batch, one comment", 48_214, [COMMENT], None, 0),
-    ("batch, all event types", 48_228, [event for _, event in EVENTS], None, 0),
+    ("batch, all event types", 48_230, [event for _, event in EVENTS], None, 0),
     (
         "batch, state alone",
-        48_228,
+        48_230,
         [],
-        State(likes=1_204_390, viewers=20_121, stock={"sale-1": 486}, orders={"sale-1": 10}),
+        State(likes=1_204_390, viewers=20_121, stock={"sale-1": 486}, orders={"sale-1": 7}),
         0,
     ),
-    ("batch, state and skipped", 48_900, [EVENTS[4][1], COMMENT], State(likes=1_300_000), 670),
-    ("batch, skipped alone", 49_000, [], None, 100),
-    ("batch, 16 events", 49_016, [COMMENT] * 16, None, 0),
+    ("batch, state and skipped", 48_902, [PLACED, COMMENT], State(likes=1_300_000), 670),
+    ("batch, skipped alone", 49_002, [], None, 100),
+    ("batch, 16 events", 49_018, [COMMENT] * 16, None, 0),
 ]
 
 # --- one vector ---------------------------------------------------------------------------------------
@@ -480,7 +522,7 @@ def _frames() -> list[Vector]:
     pong = codec.encode(Pong(t=NOW - 12, now=NOW), Encoding.JSON)
     packed = codec.encode(Pong(t=NOW - 12, now=NOW), Encoding.MSGPACK)
     batch = codec.join_batch(
-        Encoding.JSON, NOW, 49_016, _encoded_events([COMMENT] * 16, Encoding.JSON), None, 0
+        Encoding.JSON, NOW, 49_018, _encoded_events([COMMENT] * 16, Encoding.JSON), None, 0
     )
     own, shared = _welcome_parts(WELCOMES[0][1], Encoding.JSON)
     # A close frame's payload is given with its code; what is cut is the middle of a character.

@@ -16,6 +16,7 @@ from liveroom.protocol.errors import BYES, CLOSE_CODES, ERRORS
 PAGE = Path(make_vectors.__file__).with_name("PROTOCOL.md").read_text(encoding="utf-8")
 VECTORS = json.loads(make_vectors.PATH.read_text(encoding="utf-8"))
 
+HEAD_OF_STATUSES = "| `status` | what it means to the buyer |"
 STRUCTS: dict[str, type[msgspec.Struct]] = {
     **{f"Command `{s.__struct_config__.tag}`": s for s in get_args(commands.Command)},
     **{f"Message `{s.__struct_config__.tag}`": s for s in get_args(messages.Message)},
@@ -112,6 +113,12 @@ def test_every_status_has_a_row() -> None:
     """Every outcome of a claim is explained."""
     documented = {row[0].strip("`") for row in rows("Message `ack`", "| `status` | meaning |")}
     assert documented == {*get_args(messages.ClaimStatus)}
+
+
+def test_every_order_status_has_a_row() -> None:
+    """What each status of an order means to its buyer is explained."""
+    documented = {row[0].strip("`") for row in rows("The life of an order", HEAD_OF_STATUSES)}
+    assert documented == {*get_args(messages.OrderStatus)}
 
 
 # --- codes --------------------------------------------------------------------------------------------

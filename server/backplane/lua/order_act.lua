@@ -59,7 +59,7 @@ else
     move(sale, keys, order, status, now, out)
     rebalance(sale, keys, now, events, out, held)
   elseif not done then
-    refused = { 'wrong_state', 'cannot ' .. string.gsub(action, '_', ' ') .. ' an order that is ' .. order.status }
+    refused = { 'wrong_state', 'cannot ' .. string.gsub((string.gsub(action, '_mine$', '')), '_', ' ') .. ' an order that is ' .. order.status }
   end
 end
 if tonumber(sale.pend_orders) > 0 then tell_placed(sale, now, events) end
