@@ -44,6 +44,7 @@ ERRORS: dict[str, ErrorCode] = {
     "unknown_room": ErrorCode(404, False, "No such room."),
     "unknown_sale": ErrorCode(404, False, "No such sale in this room."),
     "unknown_order": ErrorCode(404, False, "No such order of this user in this room."),
+    "unknown_webhook": ErrorCode(404, False, "No such webhook endpoint."),
     "method_not_allowed": ErrorCode(405, False, "The route exists, but not with this method."),
     "wrong_state": ErrorCode(409, False, "Not possible in the present state, which the message names."),
     "room_closed": ErrorCode(409, False, "The room is closed: it can be read, but nothing can be added."),

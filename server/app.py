@@ -23,8 +23,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from liveroom.server.api.app import make_api
-from liveroom.server.api.context import ApiContext
+from liveroom.server.api.context import ApiContext, Handoff
 from liveroom.server.backplane.embedded import EmbeddedError, EmbeddedServer
+from liveroom.server.backplane.outbox import RedisOutbox
 from liveroom.server.backplane.pipe import Pipe
 from liveroom.server.backplane.store import RedisStore, StoreSettings
 from liveroom.server.backplane.subscription import Subscription
@@ -33,6 +34,10 @@ from liveroom.server.edge.auth import Authenticator
 from liveroom.server.edge.connection import Connection
 from liveroom.server.edge.edge import Edge
 from liveroom.server.edge.front_door import FrontDoor
+from liveroom.server.handoff.courier import Courier
+from liveroom.server.handoff.feed import Feed
+from liveroom.server.handoff.sender import Sender
+from liveroom.server.handoff.webhooks import Webhooks
 from liveroom.server.room.desk import Ids
 from liveroom.server.room.dispatch import Dispatch
 from liveroom.server.room.hub import Hub
@@ -76,6 +81,7 @@ class App:
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         config = self.config
         authenticator = Authenticator(config.secret(), config.dev)
+        config.handoff_settings()  # what is wrong with it is said before anything is started
         listener = _listen(config.host, config.port)
         stack.callback(listener.close)
         self.port = listener.getsockname()[1]
@@ -107,8 +113,9 @@ class App:
         )
         claims = ClaimDesk(store, ids, known, store.now_ms)
         claims.on_due = hub.hold_ends
+        handoff = await self._start_handoff(stack, store, RedisOutbox(pipe, store.now_ms))
         runner = web.AppRunner(
-            self._make_http(hub, store, claims, authenticator), access_log=None, keepalive_timeout=75
+            self._make_http(hub, store, claims, authenticator, handoff), access_log=None, keepalive_timeout=75
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -131,14 +138,31 @@ class App:
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
 
+    async def _start_handoff(
+        self, stack: contextlib.AsyncExitStack, store: RedisStore, outbox: RedisOutbox
+    ) -> Handoff:
+        settings = self.config.handoff_settings()
+        sender = Sender(settings.timeout_s, settings.allowed)
+        courier = Courier(outbox, store, sender, settings, self._store_settings().node)
+        await courier.start()
+        stack.push_async_callback(courier.close)
+        webhooks = Webhooks(outbox, sender, settings, courier.nudge)
+        return Handoff(webhooks=webhooks, feed=Feed(outbox, store), now_ms=store.now_ms)
+
     def _make_http(
-        self, hub: Hub, store: RedisStore, claims: ClaimDesk, authenticator: Authenticator
+        self,
+        hub: Hub,
+        store: RedisStore,
+        claims: ClaimDesk,
+        authenticator: Authenticator,
+        handoff: Handoff,
     ) -> web.Application:
         context = ApiContext(
             hub=hub,
             store=store,
             sales=store,
             claims=claims,
+            handoff=handoff,
             authenticate=authenticator.check,
             open_api=self.config.dev,
             ready=self._ready,

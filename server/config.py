@@ -17,7 +17,12 @@ from liveroom.protocol.messages import Limits
 from liveroom.protocol.names import MAX_COMMENT_CHARS, MAX_LIKES_PER_MESSAGE, MAX_MESSAGE_BYTES
 from liveroom.server.edge.auth import MIN_SECRET_BYTES
 from liveroom.server.edge.edge import EdgeSettings
+from liveroom.server.handoff.schedule import WAITS_S, Retries
+from liveroom.server.handoff.settings import HandoffSettings
+from liveroom.server.handoff.targets import Allowed
 from liveroom.server.room.room import RoomSettings
+
+MAX_WAIT_S = 30 * 86_400  # between two attempts of a delivery
 
 
 class ConfigError(Exception):
@@ -82,6 +87,22 @@ SETTINGS = (
     Setting("like_messages_per_s", 10.0, "Like messages of one user a second.", 0.01),
     Setting("messages_per_s", 100.0, "Messages of one connection a second, of any kind.", 0.1),
     Setting("messages_burst", 200, "Messages of one connection at once.", 1),
+    Setting("outbox_poll_ms", 250, "How often a node looks whether there is something to hand off.", 10),
+    Setting(
+        "outbox_keep_s", 604_800.0, "How long what was handed off to everyone can be replayed and read.", 0
+    ),
+    Setting(
+        "webhook_retries_s",
+        ",".join(f"{wait:g}" for wait in WAITS_S),
+        "Waits in seconds before each attempt of a delivery; each is prolonged by up to a fifth, at random.",
+    ),
+    Setting("webhook_timeout_s", 15.0, "How long an attempt may take.", 0.1),
+    Setting("webhook_in_flight", 8, "Deliveries to one endpoint at a time, each of another order.", 1),
+    Setting("webhook_rotation_s", 86_400.0, "How long a replaced secret signs beside the new one.", 0),
+    Setting("webhook_allow_http", False, "Webhooks may lead to http:// addresses as well."),
+    Setting(
+        "webhook_allow_private", False, "Webhooks may lead to private, loopback and link-local addresses."
+    ),
     Setting(
         "drain_s", 10.0, "How long stopping may take; viewers' returns are spread over the first half.", 0
     ),
@@ -118,6 +139,14 @@ class Config:
     like_messages_per_s: float
     messages_per_s: float
     messages_burst: int
+    outbox_poll_ms: int
+    outbox_keep_s: float
+    webhook_retries_s: str
+    webhook_timeout_s: float
+    webhook_in_flight: int
+    webhook_rotation_s: float
+    webhook_allow_http: bool
+    webhook_allow_private: bool
     drain_s: float
 
     def __init__(self, **values: Any) -> None:
@@ -178,6 +207,29 @@ class Config:
             history_ms=self.history_ms,
             heartbeat_ms=self.heartbeat_ms,
             limits=self.limits(),
+        )
+
+    def handoff_settings(self) -> HandoffSettings:
+        """Return what concerns the hand-off to supply partners.
+
+        :raises ConfigError: the schedule is none.
+        """
+        try:
+            waits = tuple(float(wait) for wait in self.webhook_retries_s.split(","))
+        except ValueError:
+            waits = ()
+        if not waits or not all(0 <= wait <= MAX_WAIT_S for wait in waits):
+            raise ConfigError(
+                "--webhook-retries-s is a list of seconds, as 0,5,300: the waits before each attempt"
+            )
+        return HandoffSettings(
+            retries=Retries(waits),
+            timeout_s=self.webhook_timeout_s,
+            in_flight=self.webhook_in_flight,
+            allowed=Allowed(private=self.webhook_allow_private, http=self.webhook_allow_http),
+            rotation_s=self.webhook_rotation_s,
+            poll_s=self.outbox_poll_ms / 1000,
+            keep_s=self.outbox_keep_s,
         )
 
     def edge_settings(self) -> EdgeSettings:

@@ -105,6 +105,9 @@ def test_flag_wins(setting: Setting) -> None:
     if setting.name == "dev":
         assert read("--dev", LIVEROOM_DEV="no").dev is True
         return
+    if type(setting.default) is bool:
+        assert getattr(read(setting.option, **{setting.env: "no"}), setting.name) is True
+        return
     # Even when it gives the default, and whatever the environment says.
     given = str(setting.default) or {"redis": "unix:///given"}.get(setting.name, "given")
     got = read(setting.option, given, **{setting.env: str(other(setting))})

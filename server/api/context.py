@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from liveroom.server.handoff.feed import Feed
+from liveroom.server.handoff.webhooks import Webhooks
 from liveroom.server.room.hub import Hub
 from liveroom.server.room.identity import Identity
 from liveroom.server.room.ports import RoomStore
 from liveroom.server.sale.desk import ClaimDesk
 from liveroom.server.sale.ports import SaleStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handoff:
+    """The hand-off to supply partners. ``now_ms`` is the store's clock."""
+
+    webhooks: Webhooks
+    feed: Feed
+    now_ms: Callable[[], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +41,4 @@ class ApiContext:
     ready: Callable[[], str | None]
     edge_counts: Callable[[], dict[str, int]]
     command_counts: Callable[[], dict[str, int]] = dict
+    handoff: Handoff | None = None

@@ -130,7 +130,11 @@ def _in_path(name: str) -> dict[str, Any]:
 
 
 def _in_query(name: str, route: Route) -> dict[str, Any]:
-    if name == "after":
+    if name == "consumer":
+        schema: dict[str, Any] = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
+    elif name == "after" and route.path.endswith("/feed"):
+        schema = {"type": "string", "pattern": "^[0-9]{1,15}-[0-9]{1,15}$"}
+    elif name == "after":
         schema = {"type": "integer", "minimum": 0, "maximum": MAX_POSITION, "default": 0}
     else:
         most = MAX_SALES_PAGE if route.path.endswith("/sales") else MAX_PAGE

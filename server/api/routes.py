@@ -12,21 +12,29 @@ from aiohttp import web
 
 from liveroom.protocol.events import Pin, SaleEvent
 from liveroom.protocol.messages import Order
-from liveroom.server.api import events, node, orders, rooms, sales
+from liveroom.server.api import events, handoff, node, orders, rooms, sales
 from liveroom.server.api.call import Call
 from liveroom.server.api.shapes import (
+    AckAnswer,
+    AckBody,
+    AttemptAnswer,
     AuditAnswer,
     EventBody,
     EventsBody,
+    FeedAnswer,
     Offset,
     OrdersPage,
     PinnedAnswer,
     RefundBody,
+    ReplayBody,
     RestockBody,
     RoomBody,
     SalesPage,
     Stats,
     Status,
+    WebhookAnswer,
+    WebhookBody,
+    WebhooksPage,
 )
 from liveroom.server.room.identity import Role
 from liveroom.server.room.ports import RoomRecord
@@ -55,6 +63,9 @@ class Route(NamedTuple):
 
 _ROOM = "/v1/rooms/{room}"
 _SALE = f"{_ROOM}/sales/{{sale}}"
+_WEBHOOK = "/v1/webhooks/{webhook}"
+_FEED = "/v1/orders/feed"
+_NO_WEBHOOK = ("unknown_webhook",)
 _PAGE = ("after", "limit")
 _LOGS = ("room_closed", "unknown_room")
 
@@ -181,6 +192,65 @@ ROUTES: tuple[Route, ...] = (
         answer=Order,
         keyed=True,
         errors=("unknown_room", "unknown_order", "wrong_state", "not_found"),
+    ),
+    Route("GET", "/v1/webhooks", handoff.get_webhooks, Role.SERVICE, answer=WebhooksPage),
+    Route(
+        "PUT",
+        _WEBHOOK,
+        handoff.put_webhook,
+        Role.SERVICE,
+        WebhookBody,
+        answer=WebhookAnswer,
+        errors=("wrong_state",),
+    ),
+    Route("GET", _WEBHOOK, handoff.get_webhook, Role.SERVICE, answer=WebhookAnswer, errors=_NO_WEBHOOK),
+    Route("DELETE", _WEBHOOK, handoff.delete_webhook, Role.SERVICE, statuses=(204,), errors=_NO_WEBHOOK),
+    Route(
+        "POST",
+        f"{_WEBHOOK}/rotate",
+        handoff.post_rotate,
+        Role.SERVICE,
+        answer=WebhookAnswer,
+        errors=(*_NO_WEBHOOK, "wrong_state"),
+    ),
+    Route(
+        "POST",
+        f"{_WEBHOOK}/enable",
+        handoff.post_enable,
+        Role.SERVICE,
+        answer=WebhookAnswer,
+        errors=_NO_WEBHOOK,
+    ),
+    Route(
+        "POST",
+        f"{_WEBHOOK}/replay",
+        handoff.post_replay,
+        Role.SERVICE,
+        ReplayBody,
+        body_optional=True,
+        answer=WebhookAnswer,
+        errors=_NO_WEBHOOK,
+    ),
+    Route(
+        "POST", f"{_WEBHOOK}/test", handoff.post_test, Role.SERVICE, answer=AttemptAnswer, errors=_NO_WEBHOOK
+    ),
+    Route(
+        "GET",
+        _FEED,
+        handoff.get_feed,
+        Role.SERVICE,
+        answer=FeedAnswer,
+        query=("after", "limit", "consumer"),
+        errors=("invalid",),
+    ),
+    Route("POST", f"{_FEED}/ack", handoff.post_ack, Role.SERVICE, AckBody, answer=AckAnswer),
+    Route(
+        "DELETE",
+        f"{_FEED}/{{consumer}}",
+        handoff.delete_consumer,
+        Role.SERVICE,
+        statuses=(204,),
+        errors=("not_found",),
     ),
     Route("GET", "/healthz", node.get_health, None, answer=Status),
     Route("GET", "/readyz", node.get_ready, None, answer=Status),

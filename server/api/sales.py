@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import cast, get_args
 
-import msgspec
 from aiohttp import web
 
-from liveroom.server.api.call import DEFAULT_PAGE, MAX_PAGE, MAX_POSITION, Call, answer, page
+from liveroom.server.api.call import DEFAULT_PAGE, MAX_POSITION, Call, answer, page
 from liveroom.server.api.rooms import record_of
-from liveroom.server.api.shapes import AuditAnswer, OfSale, RestockBody
+from liveroom.server.api.shapes import AuditAnswer, RestockBody
 from liveroom.server.room.ports import Refused
 from liveroom.server.sale.audit import audit
 from liveroom.server.sale.ports import Action
@@ -75,17 +74,7 @@ async def get_audit(call: Call) -> web.Response:
     sale = call.id("sale")
     await call.context.hub.ensure(call.room)
     books = await call.context.sales.ledger(call.room, sale)
-    faults = audit(books, await orders_of(call, sale))
+    faults = audit(books)
     return answer(
         AuditAnswer(sale=sale, ok=not faults, entries=len(books.entries), faults=faults[:MAX_FAULTS])
     )
-
-
-async def orders_of(call: Call, sale: str) -> list[bytes]:
-    """Read all orders of a sale, page by page."""
-    found: list[bytes] = []
-    after: int | None = 0
-    while after is not None:
-        orders, after = await call.context.sales.orders(call.room, after, MAX_PAGE)
-        found += [order for order in orders if msgspec.json.decode(order, type=OfSale).sale == sale]
-    return found

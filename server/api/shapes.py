@@ -64,6 +64,27 @@ class RefundBody(msgspec.Struct):
     amount: int | None = None
 
 
+class WebhookBody(msgspec.Struct):
+    """A webhook endpoint. ``types`` empty or left out: all. ``secret`` left out: liveroom makes one."""
+
+    url: str
+    types: Annotated[list[str], msgspec.Meta(max_length=100)] = []
+    secret: str | None = None
+
+
+class ReplayBody(msgspec.Struct):
+    """``after``: a position of the feed; everything after it is delivered again. Empty: what is owed."""
+
+    after: str = ""
+
+
+class AckBody(msgspec.Struct):
+    """Everything up to and with ``after`` has arrived. ``consumer`` tells several readers of the feed apart."""
+
+    after: str
+    consumer: str = ""
+
+
 # --- answers ------------------------------------------------------------------------------------------
 
 
@@ -105,12 +126,6 @@ class Stats(msgspec.Struct):
     sales: list[SaleStats]
 
 
-class OfSale(msgspec.Struct):
-    """Which sale an order belongs to."""
-
-    sale: str
-
-
 class AuditAnswer(msgspec.Struct):
     """Whether ledger, sale, orders, limits and waitlist agree; ``faults`` are sentences, the first fault first."""
 
@@ -132,6 +147,75 @@ class OrdersPage(msgspec.Struct):
 
     orders: list[Order]
     next: int | None
+
+
+class WebhookAnswer(msgspec.Struct, omit_defaults=True):
+    """A webhook endpoint, and how it is.
+
+    ``secrets`` sign now. ``failures`` in a row. ``owed`` are taken up and not delivered, ``set_aside`` of them are not
+    tried any more; ``depth`` counts owed and still to come, at most 1000, and ``oldest_age_ms`` is the age of the
+    oldest. ``secret`` is there only when liveroom has just made it.
+    """
+
+    webhook: str
+    url: str
+    types: list[str]
+    state: Literal["enabled", "parked", "disabled"]
+    reason: str
+    created_at: int
+    secrets: int
+    delivered: int
+    failures: int
+    last_success_at: int | None
+    last_failure_at: int | None
+    last_failure: str
+    paused_until: int | None
+    owed: int
+    set_aside: int
+    depth: int
+    oldest_age_ms: int | None
+    secret: str | None = None
+
+
+class WebhooksPage(msgspec.Struct):
+    """Webhook endpoints by name; there is always one page."""
+
+    webhooks: list[WebhookAnswer]
+    next: int | None
+
+
+class AttemptAnswer(msgspec.Struct):
+    """What came of one attempt. ``status`` 0: there was no answer."""
+
+    ok: bool
+    status: int
+    detail: str
+
+
+class HandedOrder(msgspec.Struct):
+    """What a supply partner is told: what happened to the order, and the whole order as it stood then."""
+
+    id: str
+    type: str
+    at: int
+    room: str
+    order: Order
+    status: str
+
+
+class FeedAnswer(msgspec.Struct):
+    """What is handed, in order; ``next`` is what to pass as ``after``, also when there is nothing now."""
+
+    orders: list[HandedOrder]
+    next: str
+
+
+class AckAnswer(msgspec.Struct):
+    """How far the consumer is now, and how many orders became ``handed_off`` by this, or were already."""
+
+    consumer: str
+    after: str
+    handed_off: int
 
 
 class Status(msgspec.Struct):

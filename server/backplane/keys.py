@@ -20,6 +20,19 @@ def key(room: str, name: str) -> str:
     return f"liveroom:{{{room}}}:{name}"
 
 
+# The hand-off is the platform's, not a room's: its keys share a slot of their own, and no room's name can hold a colon.
+_HANDOFF = "{liveroom:handoff}"
+OUTBOX = f"{_HANDOFF}:outbox"  # stream: what supply partners are told, in order
+WEBHOOKS = f"{_HANDOFF}:webhooks"  # set: names of the endpoints
+FEEDS = f"{_HANDOFF}:feeds"  # hash: how far each consumer of the feed has acknowledged
+WEBHOOK_PREFIX = f"{_HANDOFF}:webhook:"
+
+
+def order_keys(room: str) -> list[str]:
+    """The keys of a room's orders, as the scripts that sell are given them; the outbox is the platform's."""
+    return [key(room, "orders"), key(room, "order_ids"), OUTBOX]
+
+
 def sale_prefix(room: str) -> str:
     """What the keys of a room's sales begin with."""
     return f"liveroom:{{{room}}}:sale:"

@@ -22,8 +22,18 @@ NAMES = (
     "claims",
     "room_close",
     "order_act",
+    "sale_books",
+    "outbox_look",
+    "outbox_health",
+    "outbox_change",
+    "outbox_lease",
+    "outbox_take",
+    "outbox_settle",
+    "outbox_feed",
+    "outbox_trim",
 )
 _PARTS = {"open_orders": (), "create": ("prelude",), "append": ("prelude",)}
+_OUTBOX_PARTS = ("prelude", "outbox")
 _ALL_PARTS = ("prelude", "sale")
 
 
@@ -36,7 +46,8 @@ class Scripts:
         self._bodies = {}
         self._digests = {}
         for name in NAMES:
-            parts = (*_PARTS.get(name, _ALL_PARTS), name)
+            default = _OUTBOX_PARTS if name.startswith("outbox_") else _ALL_PARTS
+            parts = (*_PARTS.get(name, default), name)
             body = "\n".join(folder.joinpath(f"{part}.lua").read_text() for part in parts)
             self._bodies[name] = body
             self._digests[name] = sha1(body.encode(), usedforsecurity=False).hexdigest()

@@ -147,9 +147,8 @@ class RedisStore:
 
     async def close(self, room: str, idempotency_key: str = "", fingerprint: str = "") -> int:
         """See ``RoomStore``."""
-        names = [
-            keys.key(room, name) for name in ("room", "log", "sales", f"idem:{idempotency_key}", *_ORDERS)
-        ]
+        names = [keys.key(room, name) for name in ("room", "log", "sales", f"idem:{idempotency_key}")]
+        names += keys.order_keys(room)
         args = [*self._log_args(room), keys.sale_prefix(room), fingerprint, keys.open_prefix(room)]
         answer = await self._scripts.call("room_close", names, args)
         if isinstance(answer, list):
@@ -158,7 +157,8 @@ class RedisStore:
 
     async def beat(self, room: str, *, number: int, likes: int, viewers: int, sales: list[str]) -> Beat:
         """See ``RoomStore``."""
-        names = [keys.key(room, name) for name in ("room", "log", "nodes", "gate", *_ORDERS)]
+        names = [keys.key(room, name) for name in ("room", "log", "nodes", "gate")]
+        names += keys.order_keys(room)
         names += [keys.sale_prefix(room) + sale for sale in sales]
         s = self._s
         args = [*self._log_args(room), s.node, number, viewers, LEASE_MS, likes]
@@ -221,7 +221,7 @@ class RedisStore:
     ) -> bytes:
         """See ``SaleStore``."""
         names = [*self._sale_keys(room, sale)[:3], keys.key(room, f"idem:{idempotency.key}")]
-        names += [keys.key(room, name) for name in _ORDERS]
+        names += keys.order_keys(room)
         args = [*self._log_args(room), action, units, idempotency.fingerprint, keys.open_prefix(room)]
         for change in changes:
             args += change
@@ -236,7 +236,7 @@ class RedisStore:
     def _sale_keys(self, room: str, sale: str) -> list[str]:
         """The keys every script that sells is given; a sale's own parts have its key as their prefix."""
         names = [keys.key(room, "room"), keys.key(room, "log"), keys.sale_prefix(room) + sale]
-        return names + [keys.key(room, name) for name in _ORDERS]
+        return names + keys.order_keys(room)
 
     async def claims(self, room: str, sale: str, requests: list[ClaimRequest]) -> ClaimAnswers:
         """See ``SaleStore``."""
@@ -280,17 +280,18 @@ class RedisStore:
 
     async def ledger(self, room: str, sale: str) -> SaleBooks:
         """See ``SaleStore``."""
-        key = keys.sale_prefix(room) + sale
-        live = await self.act(room, sale, "read")
-        entries = await self._read("LRANGE", f"{key}:ledger", 0, -1)
-        taken = await self._read("EVAL", "return redis.call('HGETALL', KEYS[1])", 1, f"{key}:taken")
-        waitlist = await self._read("LRANGE", f"{key}:waitlist", 0, -1)
+        await self.act(room, sale, "read")  # what the clock says first
+        read = await self._scripts.call(
+            "sale_books", [keys.sale_prefix(room) + sale, keys.key(room, "orders")], []
+        )
+        live, chain, entries, taken, waitlist, orders = read
         return SaleBooks(
             sale=live,
-            chain=(await self._read("HGET", key, "chain") or b"").decode(),
+            chain=chain.decode(),
             entries=entries,
             taken={user.decode(): int(units) for user, units in _hash(taken).items()},
             waitlist=waitlist,
+            orders=orders,
         )
 
     async def order(self, room: str, order: str) -> bytes | None:
@@ -317,10 +318,6 @@ class RedisStore:
             return await self._pipe.call(*words)
         except (RedisError, OSError) as fault:
             raise Unavailable() from fault
-
-
-# The keys of a room's orders, as the scripts that sell are given them.
-_ORDERS = ("orders", "order_ids", "outbox")
 
 
 class _OfSale(msgspec.Struct):

@@ -42,15 +42,12 @@ class _Derived:
         setattr(self, name, getattr(self, name) + units)
 
 
-def audit(books: SaleBooks, orders: list[bytes]) -> list[str]:
-    """Check a sale.
-
-    :param orders: all orders of the sale, as JSON, as they are stored.
-    """
-    return list(_faults(books, orders))
+def audit(books: SaleBooks) -> list[str]:
+    """Check a sale; returns its faults."""
+    return list(_faults(books))
 
 
-def _faults(books: SaleBooks, orders: list[bytes]) -> Iterator[str]:
+def _faults(books: SaleBooks) -> Iterator[str]:
     live = msgspec.json.decode(books.sale)
     derived = _Derived()
     chain = str(live["sale"])
@@ -73,7 +70,7 @@ def _faults(books: SaleBooks, orders: list[bytes]) -> Iterator[str]:
             return
     if chain != books.chain:
         yield "the ledger ends before the sale's last entry: entries were cut off"
-    yield from _live_faults(derived, live, books, orders)
+    yield from _live_faults(derived, live, books)
 
 
 def _apply(d: _Derived, step: dict[str, Any]) -> Iterator[str]:
@@ -128,12 +125,12 @@ def _leave_waitlist(d: _Derived, order: str) -> Iterator[str]:
         d.waiting.remove(order)
 
 
-def _live_faults(d: _Derived, live: dict[str, Any], books: SaleBooks, stored: list[bytes]) -> Iterator[str]:
+def _live_faults(d: _Derived, live: dict[str, Any], books: SaleBooks) -> Iterator[str]:
     """Compare what the ledger says with what is live."""
     for name in ("stock", "left", "reserved", "sold", "state"):
         if live[name] != getattr(d, name):
             yield f"the sale's {name} is {live[name]}, and the ledger says {getattr(d, name)}"
-    orders = {order["order"]: order for order in map(msgspec.json.decode, stored)}
+    orders = {order["order"]: order for order in map(msgspec.json.decode, books.orders)}
     for id in sorted(orders.keys() | d.orders.keys()):
         is_, said = orders.get(id), d.orders.get(id)
         if is_ is None or said is None:

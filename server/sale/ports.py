@@ -57,7 +57,8 @@ class ClaimAnswers(NamedTuple):
 class SaleBooks(NamedTuple):
     """A sale's ledger and what it must agree with: what ``audit`` holds against each other.
 
-    ``entries`` are b"<hash> <JSON>", oldest first; ``chain`` the last hash; ``taken`` units by user.
+    ``entries`` are b"<hash> <JSON>", oldest first; ``chain`` the last hash; ``taken`` units by user; ``orders``
+    those the ledger names, as JSON.
     """
 
     sale: bytes
@@ -65,6 +66,7 @@ class SaleBooks(NamedTuple):
     entries: list[bytes]
     taken: dict[str, int]
     waitlist: list[bytes]
+    orders: list[bytes]
 
 
 class Idempotency(NamedTuple):

@@ -141,7 +141,7 @@ async def test_a_running_sale_may_only_get_better(api: Api) -> None:
     assert better.status == 200
     assert (better.json["price"], better.json["per_user_limit"]) == (990, 4)
     assert better.json["version"] == 3
-    for worse in (
+    for worse in (  # each alone
         {"price": 991},
         {"per_user_limit": 3},
         {"ends_at": end},

@@ -96,6 +96,12 @@ local FINAL = { expired = 1, cancelled = 1, rejected = 1, refunded = 1, complete
 -- What the supply partner is told: an order is theirs from the moment it is paid or placed.
 local HANDED = { placed = 1, paid = 1, cancelled = 1, cancel_requested = 1, refunded = 1 }
 
+-- Put into the platform's outbox what the partner is told, with the order as it stands. The type goes first.
+local function hand(sale, keys, o, what, json, now)
+  redis.call('XADD', keys.outbox, '*', 'type', 'order.' .. what, 'at', whole(now), 'room',
+    string.match(sale.key, '^liveroom:{([^}]*)}'), 'order', o.order, 'status', o.status, 'json', json)
+end
+
 local function order_json(o)
   return '{"order":"' .. o.order .. '","sale":' .. text(o.sale) .. ',"user":"' .. o.user .. '","name":' .. text(o.name)
     .. ',"quantity":' .. whole(o.quantity) .. ',"status":"' .. o.status .. '","title":' .. text(o.title)
@@ -133,7 +139,7 @@ local function place(sale, keys, now, user, name, quantity, id, status, offered,
   out.new_orders[#out.new_orders + 1] = id; out.new_orders[#out.new_orders + 1] = json
   out.new_ids[#out.new_ids + 1] = id
   redis.call('RPUSH', keys.open .. user, id)
-  if HANDED[status] then redis.call('XADD', keys.outbox, '*', 'order', id, 'status', status) end
+  if HANDED[status] then hand(sale, keys, o, status, json, now) end
   out.orders[#out.orders + 1] = 'o' .. user .. ' ' .. json
   enter(sale, now, status, ',"order":"' .. id .. '","user":"' .. user .. '","quantity":' .. whole(quantity)
     .. ',"price":' .. sale.price .. ',"version":' .. sale.version .. (offered and ',"offered":true' or ''))
@@ -174,9 +180,8 @@ local function move(sale, keys, o, status, now, out)
   local json = order_json(o)
   redis.call('HSET', keys.orders, o.order, json)
   if FINAL[status] then redis.call('LREM', keys.open .. o.user, 1, o.order) end
-  if HANDED[status] and before ~= 'reserved' or status == 'paid' then
-    redis.call('XADD', keys.outbox, '*', 'order', o.order, 'status', status)
-  end
+  local what = before == status and 'refunded' or status  -- the same status again: a part was refunded
+  if HANDED[what] and before ~= 'reserved' or what == 'paid' then hand(sale, keys, o, what, json, now) end
   out.orders[#out.orders + 1] = 'o' .. o.user .. ' ' .. json
   enter(sale, now, status, ',"order":"' .. o.order .. '","user":"' .. o.user .. '","quantity":' .. whole(o.quantity)
     .. ',"from":"' .. before .. '"')
