@@ -38,6 +38,7 @@ from liveroom.server.api.shapes import (
 )
 from liveroom.server.room.identity import Role
 from liveroom.server.room.ports import RoomRecord
+from liveroom.server.sale.report import SaleReport
 from liveroom.server.sale.rules import SaleChanges, SaleDraft
 
 
@@ -152,6 +153,14 @@ ROUTES: tuple[Route, ...] = (
         sales.get_audit,
         Role.HOST,
         answer=AuditAnswer,
+        errors=("unknown_room", "unknown_sale"),
+    ),
+    Route(
+        "GET",
+        f"{_SALE}/report",
+        sales.get_report,
+        Role.HOST,
+        answer=SaleReport,
         errors=("unknown_room", "unknown_sale"),
     ),
     Route(

@@ -12,6 +12,7 @@ from liveroom.server.api.shapes import AuditAnswer, RestockBody
 from liveroom.server.room.ports import Refused
 from liveroom.server.sale.audit import audit
 from liveroom.server.sale.ports import Action
+from liveroom.server.sale.report import report
 from liveroom.server.sale.rules import SaleChanges, SaleDraft, check_changes, check_draft, check_restock
 
 ACTIONS = tuple(action for action in get_args(Action) if action not in ("read", "change"))
@@ -78,3 +79,10 @@ async def get_audit(call: Call) -> web.Response:
     return answer(
         AuditAnswer(sale=sale, ok=not faults, entries=len(books.entries), faults=faults[:MAX_FAULTS])
     )
+
+
+async def get_report(call: Call) -> web.Response:
+    """Read what the sale brought: units, revenue, holds, waitlist, refusals, and what is still open."""
+    sale = call.id("sale")
+    await call.context.hub.ensure(call.room)
+    return answer(report(await call.context.sales.ledger(call.room, sale)))

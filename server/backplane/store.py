@@ -284,7 +284,7 @@ class RedisStore:
         read = await self._scripts.call(
             "sale_books", [keys.sale_prefix(room) + sale, keys.key(room, "orders")], []
         )
-        live, chain, entries, taken, waitlist, orders = read
+        live, chain, entries, taken, waitlist, orders, refused = read
         return SaleBooks(
             sale=live,
             chain=chain.decode(),
@@ -292,6 +292,7 @@ class RedisStore:
             taken={user.decode(): int(units) for user, units in _hash(taken).items()},
             waitlist=waitlist,
             orders=orders,
+            refused={status.decode(): int(count) for status, count in _hash(refused).items()},
         )
 
     async def order(self, room: str, order: str) -> bytes | None:

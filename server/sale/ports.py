@@ -58,7 +58,7 @@ class SaleBooks(NamedTuple):
     """A sale's ledger and what it must agree with: what ``audit`` holds against each other.
 
     ``entries`` are b"<hash> <JSON>", oldest first; ``chain`` the last hash; ``taken`` units by user; ``orders``
-    those the ledger names, as JSON.
+    those the ledger names, as JSON; ``refused`` how many claims the store refused, by status.
     """
 
     sale: bytes
@@ -67,6 +67,7 @@ class SaleBooks(NamedTuple):
     taken: dict[str, int]
     waitlist: list[bytes]
     orders: list[bytes]
+    refused: dict[str, int]
 
 
 class Idempotency(NamedTuple):

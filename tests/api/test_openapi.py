@@ -31,6 +31,7 @@ GET /v1/rooms/{room}/sales
 GET /v1/rooms/{room}/sales/{sale}
 PATCH /v1/rooms/{room}/sales/{sale}
 GET /v1/rooms/{room}/sales/{sale}/audit
+GET /v1/rooms/{room}/sales/{sale}/report
 POST /v1/rooms/{room}/sales/{sale}/{action}
 GET /v1/rooms/{room}/orders
 GET /v1/rooms/{room}/orders/{order}

@@ -6,7 +6,7 @@
 -- entered into the ledger, put in the outbox if there is nothing to pay first, and told; never more than there is.
 -- A (user, command id) that took stock or a place in the waitlist gets the same answer again, or id_reused if it
 -- asks for another quantity; a refusal took nothing and is decided afresh. order_placed facts are collapsed: at
--- most one per gap, with true counts; the rest is pending.
+-- most one per gap, with true counts; the rest is pending. Refusals are counted, once a call.
 -- Returns {now, 1 if facts are pending, next due or '', then for each claim: status or error code, order id, units
 -- left, expires_at or '', position or 0}.
 local now = now_ms()
@@ -44,7 +44,12 @@ if tonumber(sale.waiting) > 0 then waiters = known(':waiters', users) end
 local new_taken, new_answers = {}, {}
 local left, limit, hold = tonumber(sale.left), tonumber(sale.limit), tonumber(sale.hold)
 local status = hold > 0 and 'reserved' or 'placed'
-local placed, units, first_name = 0, 0, nil
+local placed, units, first_name, refusals = 0, 0, nil, {}
+
+local function refuse(why)
+  refusals[why] = (refusals[why] or 0) + 1
+  answer(why, '', left)
+end
 
 -- Positions count from 1; tickets are given in order, and those served are the oldest.
 local function position(user) return tonumber(waiters[user]) - (tonumber(redis.call('HGET', sale.key, 'tickets')) - tonumber(sale.waiting)) end
@@ -78,9 +83,9 @@ for n, question in ipairs(questions) do
   local user, name, quantity, id = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 3]), ARGV[i + 4]
   local had = tonumber(taken[user]) or 0
   if answered[question] then again(answered[question], user, quantity)
-  elseif sale.state == 'scheduled' or sale.state == 'paused' then answer('not_open', '', left)
-  elseif not is_live(sale) then answer('closed', '', left)
-  elseif limit and had + quantity > limit then answer('limit_reached', '', left)
+  elseif sale.state == 'scheduled' or sale.state == 'paused' then refuse('not_open')
+  elseif not is_live(sale) then refuse('closed')
+  elseif limit and had + quantity > limit then refuse('limit_reached')
   elseif quantity <= left then
     left = left - quantity
     local order = place(sale, keys, now, user, name, quantity, id, status, false, out)
@@ -94,9 +99,10 @@ for n, question in ipairs(questions) do
   elseif left == 0 and hold > 0 and tonumber(sale.reserved) > 0 and tonumber(sale.waiting) < tonumber(ARGV[6]) then
     wait(user, name, ARGV[i + 2], quantity, id, question)
   else
-    answer('sold_out', '', left)
+    refuse('sold_out')
   end
 end
+for why, count in pairs(refusals) do redis.call('HINCRBY', sale.key, 'refused_' .. why, count) end
 local function write(part, map)
   local flat = {}
   for field, value in pairs(map) do flat[#flat + 1] = field; flat[#flat + 1] = value end
