@@ -11,6 +11,7 @@ from liveroom.server.api.rooms import record_of
 from liveroom.server.api.shapes import RefundBody
 from liveroom.server.room.ports import Refused
 from liveroom.server.sale.ports import OrderAction
+from liveroom.server.sale.rules import ElsewhereDraft, check_elsewhere
 
 # ``cancel_mine`` is the buyer's, by websocket.
 ACTIONS = tuple(action for action in get_args(OrderAction) if action != "cancel_mine")
@@ -21,6 +22,15 @@ async def get_orders(call: Call) -> web.Response:
     after, limit = call.number("after", 0, 0, MAX_POSITION), call.number("limit", DEFAULT_PAGE, 1, MAX_PAGE)
     await record_of(call)
     return page("orders", *await call.context.sales.orders(call.room, after, limit))
+
+
+async def post_order(call: Call) -> web.Response:
+    """Tell the room of an order placed elsewhere. A reference is told once; it takes no sale's stock."""
+    draft: ElsewhereDraft = call.decode(ElsewhereDraft)
+    check_elsewhere(draft)
+    await call.context.hub.ensure(call.room)
+    told = await call.context.sales.order_elsewhere(call.room, draft, call.idempotency())
+    return answer(told, 201)
 
 
 async def get_order(call: Call) -> web.Response:

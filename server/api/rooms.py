@@ -59,6 +59,7 @@ async def get_stats(call: Call) -> web.Response:
         likes=numbers.get("likes", 0),
         viewers=numbers.get("viewers", 0),
         viewers_here=here,
+        orders_elsewhere=numbers.get("orders", {}).get("", 0),
         sales=[_sale_stats(sale, numbers) for sale in sales],
     )
     return answer(stats)

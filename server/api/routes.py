@@ -19,6 +19,7 @@ from liveroom.server.api.shapes import (
     AckBody,
     AttemptAnswer,
     AuditAnswer,
+    ElsewhereAnswer,
     EventBody,
     EventsBody,
     FeedAnswer,
@@ -39,7 +40,7 @@ from liveroom.server.api.shapes import (
 from liveroom.server.room.identity import Role
 from liveroom.server.room.ports import RoomRecord
 from liveroom.server.sale.report import SaleReport
-from liveroom.server.sale.rules import SaleChanges, SaleDraft
+from liveroom.server.sale.rules import ElsewhereDraft, SaleChanges, SaleDraft
 
 
 class Route(NamedTuple):
@@ -182,6 +183,17 @@ ROUTES: tuple[Route, ...] = (
         answer=OrdersPage,
         query=_PAGE,
         errors=("unknown_room",),
+    ),
+    Route(
+        "POST",
+        f"{_ROOM}/orders",
+        orders.post_order,
+        Role.HOST,
+        ElsewhereDraft,
+        answer=ElsewhereAnswer,
+        statuses=(201,),
+        keyed=True,
+        errors=(*_LOGS, "unknown_sale"),
     ),
     Route(
         "GET",

@@ -113,7 +113,10 @@ class SaleStats(msgspec.Struct):
 
 
 class Stats(msgspec.Struct):
-    """A room in numbers. ``viewers`` over all nodes, ``viewers_here`` on the node that answers."""
+    """A room in numbers. ``viewers`` over all nodes, ``viewers_here`` on the node that answers.
+
+    ``orders_elsewhere`` were placed outside and told to the room; they are in no sale's ``orders``.
+    """
 
     room: str
     epoch: str
@@ -123,6 +126,7 @@ class Stats(msgspec.Struct):
     likes: int
     viewers: int
     viewers_here: int
+    orders_elsewhere: int
     sales: list[SaleStats]
 
 
@@ -140,6 +144,19 @@ class SalesPage(msgspec.Struct):
 
     sales: list[SaleEvent]
     next: int | None
+
+
+class ElsewhereAnswer(msgspec.Struct):
+    """An order placed elsewhere, as it was told to the room ``at`` that time."""
+
+    reference: str
+    name: str
+    quantity: int
+    title: str
+    sale: str
+    price: int | None
+    currency: str
+    at: int
 
 
 class OrdersPage(msgspec.Struct):

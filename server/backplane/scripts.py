@@ -23,6 +23,7 @@ NAMES = (
     "room_close",
     "order_act",
     "sale_books",
+    "elsewhere",
     "outbox_look",
     "outbox_health",
     "outbox_change",

@@ -32,7 +32,7 @@ from liveroom.server.sale.ports import (
     OrderPage,
     SaleBooks,
 )
-from liveroom.server.sale.rules import SaleDraft
+from liveroom.server.sale.rules import ElsewhereDraft, SaleDraft
 
 _log = logging.getLogger("liveroom.store")
 
@@ -306,6 +306,16 @@ class RedisStore:
         page = ids[:limit]
         found = await self._read("HMGET", keys.key(room, "orders"), *page) if page else []
         return OrderPage([order for order in found if order], after + limit if len(ids) > limit else None)
+
+    async def order_elsewhere(self, room: str, draft: ElsewhereDraft, idempotency: Idempotency) -> bytes:
+        """See ``SaleStore``."""
+        d = draft
+        names = [keys.key(room, name) for name in ("room", "log", "nodes", "sales", "elsewhere")]
+        names.append(keys.key(room, f"idem:{idempotency.key}"))
+        args = [*self._log_args(room), keys.sale_prefix(room), idempotency.fingerprint]
+        args += [d.reference, d.name, d.quantity, d.title, d.sale]
+        args += ["" if d.price is None else d.price, d.currency]
+        return _answered(await self._scripts.call("elsewhere", names, args))
 
     async def ping(self) -> None:
         """See that Redis answers.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, Protocol
 
 from liveroom.protocol.commands import CommandId
-from liveroom.server.sale.rules import SaleDraft
+from liveroom.server.sale.rules import ElsewhereDraft, SaleDraft
 
 Action = Literal["read", "open", "pause", "resume", "close", "cancel", "restock", "change"]
 OrderAction = Literal[
@@ -125,6 +125,13 @@ class SaleStore(Protocol):
         :param buyer: only if the order is this user's; empty for the platform and the partner.
         :param amount: minor units to refund; None for all that is not refunded yet.
         :raises Refused: ``unknown_order``, ``wrong_state`` naming the state, or ``invalid``.
+        """
+
+    async def order_elsewhere(self, room: str, draft: ElsewhereDraft, idempotency: Idempotency) -> bytes:
+        """Tell the room of an order that was placed elsewhere; returns it as JSON.
+
+        :raises Refused: ``unknown_room``, ``room_closed``, ``unknown_sale``, or ``id_reused`` for a reference that
+            was another order's.
         """
 
     async def ledger(self, room: str, sale: str) -> SaleBooks:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from liveroom.protocol.names import MAX_QUANTITY, is_id
 from liveroom.server.room.ports import Refused
+from liveroom.server.sale.currencies import CURRENCIES
 
 MAX_STOCK = 1_000_000_000
 MAX_PRICE = 1_000_000_000  # minor units; times MAX_QUANTITY still exact in a double, as the scripts compute
 MAX_TITLE_CHARS = 200
 MAX_SKU_CHARS = 64
+MAX_NAME_CHARS = 64
+MAX_REFERENCE_CHARS = 128
 MAX_HOLD_S = 86_400
 HOLD_GRACE_S = 600  # a hold may last this much longer than its sale
 MAX_TIME_MS = 4_102_444_800_000  # 2100-01-01: a later time is one in the wrong unit
@@ -50,10 +54,7 @@ def check_draft(draft: SaleDraft) -> None:
         f"title has 1 to {MAX_TITLE_CHARS} characters",
     )
     _check(0 <= draft.price <= MAX_PRICE, f"price is from 0 to {MAX_PRICE} minor units, not {draft.price}")
-    _check(
-        len(draft.currency) == 3 and draft.currency.isascii() and draft.currency.isupper(),
-        "currency is an ISO 4217 code of three capital letters",
-    )
+    _check_currency(draft.currency)
     _check(1 <= draft.stock <= MAX_STOCK, f"stock is from 1 to {MAX_STOCK}, not {draft.stock}")
     if draft.per_user_limit is not None:
         _check(
@@ -119,6 +120,54 @@ def check_restock(units: int) -> None:
     :raises Refused: ``invalid``.
     """
     _check(1 <= units <= MAX_STOCK, f"add is from 1 to {MAX_STOCK}, not {units}")
+
+
+class ElsewhereDraft(msgspec.Struct, kw_only=True):
+    """An order that was placed elsewhere, to be told to the room. ``reference`` is the shop's own number of it.
+
+    ``price`` is of one unit in minor units, with its ``currency``; null and empty: not told. ``sale`` is the sale
+    of this room it belongs to, empty for none; that sale's stock and numbers are not touched.
+    """
+
+    reference: str
+    name: str
+    quantity: int
+    title: str = ""
+    sale: str = ""
+    price: int | None = None
+    currency: str = ""
+
+
+def check_elsewhere(draft: ElsewhereDraft) -> None:
+    """Refuse an order from elsewhere that cannot be told.
+
+    :raises Refused: ``invalid``, naming the field.
+    """
+    _check(
+        1 <= len(draft.reference) <= MAX_REFERENCE_CHARS and draft.reference.isprintable(),
+        f"reference has 1 to {MAX_REFERENCE_CHARS} printable characters",
+    )
+    _check(
+        bool(draft.name.strip()) and len(draft.name) <= MAX_NAME_CHARS,
+        f"name has 1 to {MAX_NAME_CHARS} characters",
+    )
+    _check(1 <= draft.quantity <= MAX_QUANTITY, f"quantity is from 1 to {MAX_QUANTITY}, not {draft.quantity}")
+    _check(len(draft.title) <= MAX_TITLE_CHARS, f"title has at most {MAX_TITLE_CHARS} characters")
+    _check(not draft.sale or is_id(draft.sale), "sale is the id of a sale of this room")
+    _check(
+        draft.price is None or 0 <= draft.price <= MAX_PRICE,
+        f"price is from 0 to {MAX_PRICE} minor units, or null",
+    )
+    _check(draft.price is None or bool(draft.currency), "currency: a price needs one")
+    if draft.currency:
+        _check_currency(draft.currency)
+
+
+def _check_currency(code: str) -> None:
+    _check(
+        code in CURRENCIES,
+        f"currency is an ISO 4217 code of three capital letters, and {code[:40]!r} is none",
+    )
 
 
 def _check(holds: bool, otherwise: str) -> None:

@@ -34,6 +34,7 @@ GET /v1/rooms/{room}/sales/{sale}/audit
 GET /v1/rooms/{room}/sales/{sale}/report
 POST /v1/rooms/{room}/sales/{sale}/{action}
 GET /v1/rooms/{room}/orders
+POST /v1/rooms/{room}/orders
 GET /v1/rooms/{room}/orders/{order}
 POST /v1/rooms/{room}/orders/{order}/{action}
 PUT /v1/rooms/{room}/pinned

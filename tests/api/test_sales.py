@@ -62,6 +62,8 @@ async def test_dev_room_appears_with_its_first_sale(dev_api: Api) -> None:
         ({"currency": "eur"}, "currency"),
         ({"currency": "EURO"}, "currency"),
         ({"currency": ""}, "currency"),
+        ({"currency": "EUX"}, "currency"),
+        ({"currency": "XXX"}, "currency"),
         ({"sku": ""}, "sku"),
         ({"title": "  "}, "title"),
         ({"title": "x" * 201}, "title"),

@@ -273,6 +273,8 @@ local function state_json(room, nodes, sales, now)
     stock[i] = text(sale.id) .. ':' .. sale.left
     orders[i] = text(sale.id) .. ':' .. sale.orders
   end
-  return '{"likes":' .. (redis.call('HGET', room, 'likes') or '0') .. ',"viewers":' .. whole(viewers)
+  local numbers = redis.call('HMGET', room, 'likes', 'elsewhere')
+  if numbers[2] then orders[#orders + 1] = '"":' .. numbers[2] end  -- orders placed elsewhere are of no sale
+  return '{"likes":' .. (numbers[1] or '0') .. ',"viewers":' .. whole(viewers)
     .. ',"stock":{' .. table.concat(stock, ',') .. '},"orders":{' .. table.concat(orders, ',') .. '}}'
 end
