@@ -55,8 +55,8 @@ class RedisOutbox:
         last, *flat = await self._scripts.call("outbox_look", _ALL, [keys.WEBHOOK_PREFIX])
         parts = iter(flat)
         seen = [
-            Seen(name.decode(), generation.decode(), _state(state), bool(leased))
-            for name, generation, state, leased in zip(parts, parts, parts, parts, strict=True)
+            Seen(name.decode(), generation.decode(), _state(state), holder.decode())
+            for name, generation, state, holder in zip(parts, parts, parts, parts, strict=True)
         ]
         return Look(last.decode(), seen)
 

@@ -101,7 +101,8 @@ class Courier:
 
     async def _consider(self, seen: Seen) -> None:
         name = seen.webhook
-        if name in self._running or seen.state != "enabled" or seen.leased:
+        # Its own lease, when it lost sight of the store for a while, a node need not wait out.
+        if name in self._running or seen.state != "enabled" or seen.holder not in ("", self.node):
             return
         loop = asyncio.get_running_loop()
         if self._broken_until.get(name, 0.0) > loop.time():

@@ -112,12 +112,12 @@ class Owing(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """An endpoint, looked at in passing."""
+    """An endpoint, looked at in passing. ``holder`` is the node that has it, empty for none."""
 
     webhook: str
     generation: str
     state: WebhookState
-    leased: bool
+    holder: str
 
 
 class Look(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from yarl import URL
 
 from liveroom.server.handoff import signing
 from liveroom.server.handoff.ports import Secret
@@ -65,9 +66,11 @@ class Sender:
         session = self._session
         assert session is not None, "opened first"
         try:
-            check_url(url, self.allowed)  # what is allowed may have changed since it was given
+            # Checked again, since what is allowed may have changed; and as the client reads it, which is what counts.
+            target = URL(url)
+            check_url(str(target), self.allowed)
             headers = signing.headers(secrets, id, now, body)
-            async with session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+            async with session.post(target, data=body, headers=headers, allow_redirects=False) as answer:
                 outcome = _judge(answer.status, answer.headers.get("Retry-After"), now)
                 await _drain(answer)
                 return outcome

@@ -7,6 +7,7 @@ connection is then made to: a name that changes its address between check and us
 
 from __future__ import annotations
 
+import re
 import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from liveroom.server.room.ports import Refused
 
 MAX_URL_CHARS = 2048
+_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?", re.ASCII)
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 _COMPATIBLE = IPv6Network("::/96")
 
@@ -75,7 +77,7 @@ def _check_host(host: str, allowed: Allowed) -> None:
     except ValueError:
         # 127.1, 0x7f000001 and 2130706433 are addresses too, to some resolvers.
         last = host.rstrip(".").rpartition(".")[2]
-        if last.isdigit() or last.startswith("0x") or not last:
+        if not _NAME.fullmatch(host) or last.isdigit() or last.startswith("0x"):
             raise Refused("invalid", "url has a host that is neither a name nor an address") from None
         if not allowed.private and (last == "localhost" or "." not in host.rstrip(".")):
             raise Refused("invalid", f"url leads to {host}, which is not a public name") from None

@@ -331,6 +331,31 @@ async def test_a_node_that_stops_gives_its_endpoints_back(
     await until(_delivers(second), bool)
 
 
+async def test_a_store_that_is_away_for_a_while(nodes: Callable[..., Node], partner: Partner) -> None:
+    """What could not be written down is delivered again, by the same node, which need not wait out its lease."""
+    node, shop_node = await nodes(timeout_s=1000.0).start(), nodes()
+    shop = await Shop(shop_node).open()
+    await node.webhooks.put("w", partner.url, (), None)
+    await until(_delivers(node), bool)
+    call, arrived = node.pipe.call, asyncio.Event()
+
+    async def lose_the_store(received: Received) -> web.StreamResponse:
+        await node.die()
+        arrived.set()
+        return web.Response(status=204)
+
+    partner.behave = lose_the_store
+    [order] = await shop.buy()
+    await arrived.wait()
+    await until(_delivers(node), lambda delivers: not delivers)
+    assert await shop.status(order) == "placed"
+    partner.behave = well
+    node.pipe.call = call  # type: ignore[method-assign]
+    await shop.until_status(order, "handed_off")
+    assert len({received.headers["webhook-id"] for received in partner.taken}) == 1
+    assert len(partner.taken) == 2
+
+
 def _delivers(node: Node) -> Callable[[], Awaitable[list[str]]]:
     async def read() -> list[str]:
         return node.courier.delivers
