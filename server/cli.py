@@ -89,8 +89,10 @@ def _add_others(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     from liveroom.loadtest.replay import add_replay  # noqa: PLC0415  their parts are needed by no server
     from liveroom.server.host_commands import add_host_commands  # noqa: PLC0415
     from liveroom.server.ops.doctor import add_doctor  # noqa: PLC0415
+    from liveroom.server.reconcile import add_orders  # noqa: PLC0415
 
     add_host_commands(commands)
+    add_orders(commands)
     add_doctor(commands)
     add_replay(commands)
 

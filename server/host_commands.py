@@ -296,7 +296,7 @@ def _time(text: str) -> int:
 def run(ask: Callable[[Api, argparse.Namespace], Any], args: argparse.Namespace) -> int:
     """Carry out one command; returns the exit code."""
     try:
-        answer = ask(Api(args.target, _token(args.token_file)), args)
+        answer = ask(Api(args.target, token_of(args.token_file)), args)
     except CommandError as fault:
         print(f"liveroom: {fault}", file=sys.stderr)
         return 1
@@ -308,7 +308,11 @@ def run(ask: Callable[[Api, argparse.Namespace], Any], args: argparse.Namespace)
     return 0
 
 
-def _token(file: str | None) -> str | None:
+def token_of(file: str | None) -> str | None:
+    """Return the token in a file, or without one what the environment holds.
+
+    :raises CommandError: the file cannot be read, or holds none.
+    """
     if file is None:
         return client_token()
     try:
