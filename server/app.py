@@ -38,6 +38,7 @@ from liveroom.server.handoff.courier import Courier
 from liveroom.server.handoff.feed import Feed
 from liveroom.server.handoff.sender import Sender
 from liveroom.server.handoff.webhooks import Webhooks
+from liveroom.server.ops.durability import Durability, durability
 from liveroom.server.room.desk import Ids
 from liveroom.server.room.dispatch import Dispatch
 from liveroom.server.room.hub import Hub
@@ -54,6 +55,7 @@ USER_TIMEOUT_MS = 90_000  # unacknowledged for this long: the peer is dead (long
 KEEPALIVE_S = (60, 15, 4)  # idle, between probes, probes
 STORE_TIMEOUT_S = 5.0
 _FREE_EVERY_S = 5.0
+_DURABILITY_EVERY_S = 60.0  # an operator may change it while we run, and replicas come and go
 
 
 class App:
@@ -62,6 +64,7 @@ class App:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.port = 0
+        self._durability: Durability | None = None
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -97,6 +100,7 @@ class App:
         stack.push_async_callback(pipe.close)
         store = RedisStore(pipe, subscription, self._store_settings())
         await self._check_store(store, url)
+        await self._read_durability(store)
         await subscription.start()
         stack.push_async_callback(subscription.stop)
 
@@ -125,7 +129,7 @@ class App:
             config.edge_settings(), hub, Dispatch(hub, claims), authenticator, http_server
         )
         stack.push_async_callback(self._drain, edge, hub, claims)
-        for keeper in (edge.sweep(), store.keep_clock(), _free_idle(hub)):
+        for keeper in (edge.sweep(), store.keep_clock(), self._watch_durability(store), _free_idle(hub)):
             await stack.enter_async_context(_owned(keeper))
 
         server = await asyncio.get_running_loop().create_server(
@@ -167,6 +171,7 @@ class App:
             open_api=self.config.dev,
             ready=self._ready,
             command_counts=lambda: dict(self._edge.dispatch.counts),
+            durability=lambda: self._durability,
             edge_counts=lambda: dict(self._edge.counts) | {"connections": len(self._edge.connections)},
         )
         api = make_api(context)
@@ -195,6 +200,19 @@ class App:
             raise ConfigError(
                 f"no Redis answers at {where.scheme}://{where.hostname or where.path}: {cause}; check --redis"
             ) from fault
+
+    async def _read_durability(self, store: RedisStore) -> None:
+        """Read what an acknowledged order survives; it is logged when it is weak, and when that changes."""
+        with contextlib.suppress(Unavailable):
+            told = durability(await store.keeping())
+            if told.weak and told != self._durability:
+                _log.warning("an acknowledged order may be lost: %s", " ".join(told.sentences))
+            self._durability = told
+
+    async def _watch_durability(self, store: RedisStore) -> None:
+        while True:
+            await asyncio.sleep(_DURABILITY_EVERY_S)
+            await self._read_durability(store)
 
     async def _drain(self, edge: Edge, hub: Hub, claims: ClaimDesk) -> None:
         """Tell viewers when to come back, answer what was asked, bring to the store what is held."""

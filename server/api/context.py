@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from liveroom.server.handoff.feed import Feed
 from liveroom.server.handoff.webhooks import Webhooks
+from liveroom.server.ops.durability import Durability
 from liveroom.server.room.hub import Hub
 from liveroom.server.room.identity import Identity
 from liveroom.server.room.ports import RoomStore
@@ -30,6 +31,7 @@ class ApiContext:
     ``authenticate`` turns a bearer token into an identity, or raises ``Refused("unauthorized", ...)``.
     ``open_api`` true asks for no token at all (``--dev``). ``ready`` returns None, or why this node should
     get no traffic. ``edge_counts`` and ``command_counts`` are running totals by name, for the metrics.
+    ``durability`` is what an acknowledged order survives, as last read; None before that.
     """
 
     hub: Hub
@@ -41,4 +43,5 @@ class ApiContext:
     ready: Callable[[], str | None]
     edge_counts: Callable[[], dict[str, int]]
     command_counts: Callable[[], dict[str, int]] = dict
+    durability: Callable[[], Durability | None] = lambda: None
     handoff: Handoff | None = None

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from liveroom.server.api.call import Call, answer
 from liveroom.server.api.problems import problem
-from liveroom.server.api.shapes import Status
+from liveroom.server.api.shapes import Ready, Status
 from liveroom.server.ops.metrics import CONTENT_TYPE, Counters, render
 
 DOCUMENT: web.AppKey[bytes] = web.AppKey("document", bytes)
@@ -18,11 +18,11 @@ async def get_health(call: Call) -> web.Response:
 
 
 async def get_ready(call: Call) -> web.Response:
-    """Tell whether this node should be sent traffic."""
+    """Tell whether this node should be sent traffic, and what an order that it acknowledges survives."""
     reason = call.context.ready()
     if reason is not None:
         return problem("unavailable", reason, 1000)
-    return answer(Status("ready"))
+    return answer(Ready("ready", call.context.durability()))
 
 
 async def get_metrics(call: Call) -> web.Response:

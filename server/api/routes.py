@@ -26,6 +26,7 @@ from liveroom.server.api.shapes import (
     Offset,
     OrdersPage,
     PinnedAnswer,
+    Ready,
     RefundBody,
     ReplayBody,
     RestockBody,
@@ -274,7 +275,7 @@ ROUTES: tuple[Route, ...] = (
         errors=("not_found",),
     ),
     Route("GET", "/healthz", node.get_health, None, answer=Status),
-    Route("GET", "/readyz", node.get_ready, None, answer=Status),
+    Route("GET", "/readyz", node.get_ready, None, answer=Ready),
     Route("GET", "/metrics", node.get_metrics, None, answer=str),
     Route("GET", "/openapi.json", node.get_document, None, answer=dict[str, Any]),
 )

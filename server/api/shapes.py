@@ -9,6 +9,7 @@ import msgspec
 from liveroom.protocol.events import Pin, SaleEvent, SaleState
 from liveroom.protocol.messages import Order
 from liveroom.protocol.names import ID_PATTERN
+from liveroom.server.ops.durability import Durability
 
 MAX_TITLE_CHARS = 200
 MAX_NOTICE_CHARS = 500
@@ -233,6 +234,13 @@ class AckAnswer(msgspec.Struct):
     consumer: str
     after: str
     handed_off: int
+
+
+class Ready(msgspec.Struct):
+    """That this node is to be sent traffic, and what an order it acknowledges survives; null: not read yet."""
+
+    status: str
+    durability: Durability | None
 
 
 class Status(msgspec.Struct):

@@ -16,6 +16,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from liveroom.server.backplane import keys
+from liveroom.server.backplane.keeping import read_keeping
 from liveroom.server.backplane.lines import parse
 from liveroom.server.backplane.pipe import Pipe
 from liveroom.server.backplane.scripts import Scripts
@@ -28,6 +29,7 @@ from liveroom.server.sale.ports import (
     ClaimAnswers,
     ClaimRequest,
     Idempotency,
+    Keeping,
     OrderAction,
     OrderPage,
     SaleBooks,
@@ -316,6 +318,10 @@ class RedisStore:
         args += [d.reference, d.name, d.quantity, d.title, d.sale]
         args += ["" if d.price is None else d.price, d.currency]
         return _answered(await self._scripts.call("elsewhere", names, args))
+
+    async def keeping(self) -> Keeping:
+        """See ``SaleStore``."""
+        return await read_keeping(self._pipe.call)
 
     async def ping(self) -> None:
         """See that Redis answers.

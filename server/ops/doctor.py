@@ -8,20 +8,29 @@ at the same settings.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import resource
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from liveroom.server import config as settings
 from liveroom.server.backplane.embedded import MIN_VERSION, EmbeddedError, find_server, server_version
+from liveroom.server.backplane.keeping import look
 from liveroom.server.config import Config, ConfigError
+from liveroom.server.ops.durability import durability
+from liveroom.server.room.ports import Unavailable
+from liveroom.server.sale.ports import Keeping
 
 MIN_PYTHON = (3, 11)
 OPEN_FILES = 20_000  # a socket a viewer, and some for everything else
 SOMAXCONN = 4096  # joins that may wait to be accepted: a crowd arrives within a second
+LOOK_TIMEOUT_S = 5.0
+EMBEDDED = Keeping(True, "always", "noeviction", 0, 0)  # how liveroom starts its own
+WEAK = ("process_kill", "power_cut", "full_memory")
 _SOMAXCONN_FILE = Path("/proc/sys/net/core/somaxconn")
 
 
@@ -77,7 +86,7 @@ def check_somaxconn(file: Path) -> Finding:
 def check_store(config: Config) -> Finding:
     """Look for the embedded store's binary, unless there is a store of one's own."""
     if config.redis:
-        return Finding("ok", "store: your own (--redis); it was not contacted")
+        return Finding("ok", "store: your own (--redis)")
     try:
         path = find_server()
     except EmbeddedError as fault:
@@ -89,6 +98,29 @@ def check_store(config: Config) -> Finding:
             "fail", f"store: {path}, {told}", f"install redis-server or valkey-server >= {MIN_VERSION}"
         )
     return Finding("ok", f"store: {path}, version {version}")
+
+
+def check_durability(config: Config) -> Iterator[Finding]:
+    """Ask the store what an acknowledged order survives: a line for each thing that can go wrong."""
+    kept = EMBEDDED
+    if config.redis:
+        try:
+            kept = asyncio.run(look(config.redis, LOOK_TIMEOUT_S))
+        except Unavailable as fault:
+            where = urlsplit(config.redis)  # not the whole of it: it may hold a password
+            yield Finding(
+                "fail",
+                f"durability: nothing answers at {where.scheme}://{where.hostname or where.path}: {fault.__cause__}",
+                "start it, or give another --redis URL",
+            )
+            return
+    told = durability(kept)
+    for name, sentence in zip(
+        ("process_kill", "power_cut", "machine_loss", "failover", "full_memory"), told.sentences, strict=True
+    ):
+        weak = name in WEAK and getattr(told, name) != "survives"
+        mend = "appendonly yes, appendfsync always and maxmemory-policy noeviction; docs/sales.md says why"
+        yield Finding("warn" if weak else "ok", f"durability: {sentence}", mend if weak else "")
 
 
 def check_data(config: Config) -> Finding:
@@ -131,6 +163,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield check_somaxconn(_SOMAXCONN_FILE)
     for check in (check_store, check_data, check_secret):
         yield check(config)
+    yield from check_durability(config)
 
 
 def add_doctor(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

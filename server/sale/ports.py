@@ -70,6 +70,19 @@ class SaleBooks(NamedTuple):
     refused: dict[str, int]
 
 
+class Keeping(NamedTuple):
+    """How the store is set up to keep what it acknowledged; None where it does not tell.
+
+    ``appendfsync`` and ``policy`` are in Redis's words; ``replicas`` are connected now.
+    """
+
+    appendonly: bool | None = None
+    appendfsync: str | None = None
+    policy: str | None = None
+    replicas: int | None = None
+    min_replicas: int | None = None
+
+
 class Idempotency(NamedTuple):
     """An ``Idempotency-Key`` and a fingerprint of what it was sent with; both empty for none."""
 
@@ -136,6 +149,9 @@ class SaleStore(Protocol):
 
     async def ledger(self, room: str, sale: str) -> SaleBooks:
         """Read a sale's ledger, and what it must agree with."""
+
+    async def keeping(self) -> Keeping:
+        """Read how the store is set up to keep what it acknowledged."""
 
     async def order(self, room: str, order: str) -> bytes | None:
         """Read an order as JSON."""

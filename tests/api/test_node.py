@@ -27,7 +27,10 @@ async def test_health_by_head(api: Api) -> None:
 
 async def test_ready(api: Api) -> None:
     """A node that can serve says so."""
-    assert (await api.call("GET", "/readyz", token=None)).json == {"status": "ready"}
+    assert (await api.call("GET", "/readyz", token=None)).json == {
+        "status": "ready",
+        "durability": None,
+    }
 
 
 async def test_not_ready(api: Api) -> None:

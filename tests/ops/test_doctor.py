@@ -59,6 +59,27 @@ def test_store_of_ones_own() -> None:
     assert "--redis" in doctor.check_store(Config(redis="redis://db")).what
 
 
+def test_durability_of_the_embedded_store() -> None:
+    """The embedded store is told without being started, and there is nothing to mend."""
+    found = list(doctor.check_durability(Config()))
+    assert [f.level for f in found] == ["ok"] * 5
+    assert "survives a kill" in found[0].what
+
+
+def test_durability_of_ones_own_store(redis_url: str) -> None:
+    """A Redis of one's own is asked; what may cost an order is a warning that says how to mend it."""
+    found = list(doctor.check_durability(Config(redis=redis_url)))
+    assert [f.level for f in found] == ["warn", "warn", "ok", "ok", "ok"]
+    assert "appendfsync always" in found[0].mend
+
+
+def test_no_answer_of_ones_own_store() -> None:
+    """A Redis that does not answer is a failure, and no password is printed."""
+    (found,) = doctor.check_durability(Config(redis="redis://:secret@127.0.0.1:1/0"))
+    assert found.level == "fail"
+    assert "secret" not in found.what + found.mend
+
+
 def test_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a binary the server does not start, and what helps is said."""
 
@@ -127,12 +148,20 @@ def test_exit_code(level: Any, code: int, capsys: pytest.CaptureFixture[str]) ->
 def test_whole_command(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command makes all six checks, with the settings that serve would have."""
+    """The command makes all seven checks, with the settings that serve would have."""
     monkeypatch.delenv("LIVEROOM_TOKEN_SECRET", raising=False)
     parser = argparse.ArgumentParser()
     doctor.add_doctor(parser.add_subparsers())
     args = parser.parse_args(["doctor", "--data", str(tmp_path)])
     assert args.func(args) == 1  # no secret
     out = capsys.readouterr().out
-    for what in ("Python", "open files", "somaxconn", "store", f"data directory: {tmp_path}", "token secret"):
+    for what in (
+        "Python",
+        "open files",
+        "somaxconn",
+        "store",
+        f"data directory: {tmp_path}",
+        "token secret",
+        "durability",
+    ):
         assert what in out
