@@ -11,12 +11,14 @@ import msgspec
 
 from liveroom.protocol.errors import ERRORS
 from liveroom.protocol.names import ID_PATTERN
+from liveroom.server.api import orders, runsheet
 from liveroom.server.api.call import DEFAULT_PAGE, MAX_KEY_CHARS, MAX_PAGE, MAX_POSITION
 from liveroom.server.api.problems import PROBLEM_TYPE, Problem
 from liveroom.server.api.routes import Route
 from liveroom.server.api.sales import ACTIONS, MAX_SALES_PAGE
 from liveroom.server.room.identity import Role
 
+_ACTIONS = {"sales": ACTIONS, "orders": orders.ACTIONS, "runsheet": runsheet.ACTIONS}
 _REF = "#/components/schemas/{name}"
 _STATUS_TEXTS = {200: "Done.", 201: "Made.", 204: "Done; there is no body."}
 
@@ -68,7 +70,7 @@ def _operation(route: Route, body: dict[str, Any] | None, answer: dict[str, Any]
         "security": [] if route.role is None else [{"token": []}],
         "responses": _responses(route, answer),
     }
-    parameters = [_in_path(name) for name in re.findall(r"\{(\w+)\}", route.path)]
+    parameters = [_in_path(name, route) for name in re.findall(r"\{(\w+)\}", route.path)]
     parameters += [_in_query(name, route) for name in route.query]
     if route.keyed:
         parameters.append(_IDEMPOTENCY_KEY)
@@ -122,10 +124,10 @@ def _errors(route: Route) -> set[str]:
     return codes
 
 
-def _in_path(name: str) -> dict[str, Any]:
+def _in_path(name: str, route: Route) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
     if name == "action":
-        schema = {"enum": list(ACTIONS)}
+        schema = {"enum": list(_ACTIONS[route.path.split("/")[4]])}
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 

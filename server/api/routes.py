@@ -12,7 +12,7 @@ from aiohttp import web
 
 from liveroom.protocol.events import Pin, SaleEvent
 from liveroom.protocol.messages import Order
-from liveroom.server.api import events, handoff, node, orders, rooms, sales
+from liveroom.server.api import events, handoff, node, orders, rooms, runsheet, sales
 from liveroom.server.api.call import Call
 from liveroom.server.api.shapes import (
     AckAnswer,
@@ -26,11 +26,15 @@ from liveroom.server.api.shapes import (
     Offset,
     OrdersPage,
     PinnedAnswer,
+    PreflightAnswer,
     Ready,
     RefundBody,
+    RehearsalAnswer,
     ReplayBody,
     RestockBody,
     RoomBody,
+    RunSheetAnswer,
+    RunSheetBody,
     SalesPage,
     Stats,
     Status,
@@ -175,6 +179,32 @@ ROUTES: tuple[Route, ...] = (
         answer=SaleEvent,
         keyed=True,
         errors=(*_LOGS, "unknown_sale", "wrong_state", "not_found"),
+    ),
+    Route(
+        "GET",
+        f"{_ROOM}/runsheet",
+        runsheet.get_runsheet,
+        Role.HOST,
+        answer=RunSheetAnswer,
+        errors=("unknown_room",),
+    ),
+    Route(
+        "PUT",
+        f"{_ROOM}/runsheet",
+        runsheet.put_runsheet,
+        Role.HOST,
+        RunSheetBody,
+        answer=RunSheetAnswer,
+        errors=(*_LOGS, "wrong_state"),
+    ),
+    Route(
+        "POST",
+        f"{_ROOM}/runsheet/{{item}}/{{action}}",
+        runsheet.post_item_action,
+        Role.HOST,
+        answer=(SaleEvent, PreflightAnswer, RehearsalAnswer),
+        keyed=True,
+        errors=(*_LOGS, "unknown_sale", "wrong_state", "not_found", "invalid"),
     ),
     Route(
         "GET",

@@ -15,7 +15,9 @@ from liveroom.server.sale.ports import Action
 from liveroom.server.sale.report import report
 from liveroom.server.sale.rules import SaleChanges, SaleDraft, check_changes, check_draft, check_restock
 
-ACTIONS = tuple(action for action in get_args(Action) if action not in ("read", "change"))
+# A change is a PATCH, and a pause that stops the clock is the run-sheet's.
+_NOT_ROUTES = ("read", "change", "pause_clock")
+ACTIONS = tuple(action for action in get_args(Action) if action not in _NOT_ROUTES)
 MAX_FAULTS = 100  # in one answer
 MAX_SALES_PAGE = 100  # each is settled by the clock as it is read, which is a call of its own
 

@@ -10,6 +10,7 @@ from liveroom.protocol.events import Pin, SaleEvent, SaleState
 from liveroom.protocol.messages import Order
 from liveroom.protocol.names import ID_PATTERN
 from liveroom.server.ops.durability import Durability
+from liveroom.server.sale.runsheet import Check, RunItem
 
 MAX_TITLE_CHARS = 200
 MAX_NOTICE_CHARS = 500
@@ -63,6 +64,13 @@ class RefundBody(msgspec.Struct):
     """``amount`` in minor units; null or left out: all that is not refunded yet."""
 
     amount: int | None = None
+
+
+class RunSheetBody(msgspec.Struct):
+    """A whole run-sheet. ``version`` is the one it replaces; null or left out: whichever there is."""
+
+    items: list[RunItem]
+    version: int | None = None
 
 
 class WebhookBody(msgspec.Struct):
@@ -138,6 +146,37 @@ class AuditAnswer(msgspec.Struct):
     ok: bool
     entries: int
     faults: list[str]
+
+
+class RunItemAnswer(RunItem, kw_only=True):
+    """An item of the run-sheet. ``sale`` and its ``state`` are null until it is started."""
+
+    sale: str | None
+    state: SaleState | None
+
+
+class RunSheetAnswer(msgspec.Struct):
+    """The run-sheet; ``version`` grows with every change and every start."""
+
+    version: int
+    items: list[RunItemAnswer]
+
+
+class PreflightAnswer(msgspec.Struct):
+    """What was looked at before a start; ``ok``: all of it is well."""
+
+    item: str
+    ok: bool
+    checks: list[Check]
+
+
+class RehearsalAnswer(msgspec.Struct):
+    """The sale as viewers would be shown it; nobody was, and nothing was made."""
+
+    item: str
+    dry_run: bool
+    sale: SaleEvent
+    checks: list[Check]
 
 
 class SalesPage(msgspec.Struct):

@@ -24,6 +24,7 @@ NAMES = (
     "order_act",
     "sale_books",
     "elsewhere",
+    "runsheet_put",
     "outbox_look",
     "outbox_health",
     "outbox_change",
@@ -33,7 +34,7 @@ NAMES = (
     "outbox_feed",
     "outbox_trim",
 )
-_PARTS = {"open_orders": (), "create": ("prelude",), "append": ("prelude",)}
+_PARTS = {"open_orders": (), "create": ("prelude",), "append": ("prelude",), "runsheet_put": ()}
 _OUTBOX_PARTS = ("prelude", "outbox")
 _ALL_PARTS = ("prelude", "sale")
 

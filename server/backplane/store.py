@@ -33,6 +33,8 @@ from liveroom.server.sale.ports import (
     OrderAction,
     OrderPage,
     SaleBooks,
+    Sheet,
+    SheetItem,
 )
 from liveroom.server.sale.rules import ElsewhereDraft, SaleDraft
 
@@ -189,10 +191,25 @@ class RedisStore:
 
     async def create_sale(self, room: str, draft: SaleDraft, idempotency: Idempotency) -> bytes:
         """See ``SaleStore``."""
+        made = await self._make_sale(room, draft, idempotency, ("", "", "", ""))
+        assert made is not None  # only an item's sheet can be another
+        return made
+
+    async def start_item(self, room: str, item: SheetItem, draft: SaleDraft) -> bytes | None:
+        """See ``SaleStore``."""
+        duration = "" if item.duration_ms is None else item.duration_ms
+        return await self._make_sale(room, draft, NO_KEY, (item.item, item.version, item.delay_ms, duration))
+
+    async def _make_sale(
+        self, room: str, draft: SaleDraft, idempotency: Idempotency, item: tuple[str | int, ...]
+    ) -> bytes | None:
         d = draft
         answer = await self._scripts.call(
             "sale_create",
-            [keys.key(room, name) for name in ("room", "log", "sales", f"idem:{idempotency.key}")],
+            [
+                keys.key(room, name)
+                for name in ("room", "log", "sales", f"idem:{idempotency.key}", "runsheet")
+            ],
             [
                 *self._log_args(room),
                 keys.sale_prefix(room),
@@ -208,9 +225,34 @@ class RedisStore:
                 "" if d.ends_at is None else d.ends_at,
                 d.hold_seconds,
                 d.gift,
+                "1" if d.allow_overlap else "",
+                *item,
             ],
         )
-        return _answered(answer)
+        return None if answer is None else _answered(answer)
+
+    async def sheet(self, room: str) -> Sheet:
+        """See ``SaleStore``."""
+        read = await self._read(
+            "EVAL", "return redis.call('HGETALL', KEYS[1])", 1, keys.key(room, "runsheet")
+        )
+        fields = {name.decode(): value for name, value in _hash(read).items()}
+        mark = "started:"
+        return Sheet(
+            version=int(fields.get("version", 0)),
+            items=fields.get("items", b"[]"),
+            started={
+                name[len(mark) :]: sale.decode() for name, sale in fields.items() if name.startswith(mark)
+            },
+        )
+
+    async def put_sheet(self, room: str, items: bytes, version: int) -> int | None:
+        """See ``SaleStore``."""
+        names = [keys.key(room, "room"), keys.key(room, "runsheet")]
+        answer = await self._scripts.call("runsheet_put", names, [version, items])
+        if isinstance(answer, list):
+            raise Refused(answer[0].decode(), answer[1].decode())
+        return None if answer is None else int(answer)
 
     async def act(
         self,

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 from liveroom.protocol.commands import CommandId
 from liveroom.server.sale.rules import ElsewhereDraft, SaleDraft
 
-Action = Literal["read", "open", "pause", "resume", "close", "cancel", "restock", "change"]
+Action = Literal["read", "open", "pause", "pause_clock", "resume", "close", "cancel", "restock", "change"]
 OrderAction = Literal[
     "pay",
     "cancel_mine",
@@ -100,11 +100,37 @@ class OrderPage(NamedTuple):
     next: int | None
 
 
+class SheetItem(NamedTuple):
+    """Which item of the run-sheet a sale is of, as the sheet's ``version`` has it. Times in ms from the start."""
+
+    item: str
+    version: int
+    delay_ms: int
+    duration_ms: int | None
+
+
+class Sheet(NamedTuple):
+    """A room's run-sheet: ``items`` as JSON, and the sales of those that were started. Version 0: none yet."""
+
+    version: int
+    items: bytes
+    started: dict[str, str]
+
+
 class SaleStore(Protocol):
     """Sales in the store. Calls raise ``Refused`` (``Unavailable`` when the store cannot answer)."""
 
     async def create_sale(self, room: str, draft: SaleDraft, idempotency: Idempotency) -> bytes:
         """Make a sale; returns it as JSON."""
+
+    async def start_item(self, room: str, item: SheetItem, draft: SaleDraft) -> bytes | None:
+        """Make the sale of an item, or find the one it has; None: the sheet is of another version by now."""
+
+    async def sheet(self, room: str) -> Sheet:
+        """Read the room's run-sheet."""
+
+    async def put_sheet(self, room: str, items: bytes, version: int) -> int | None:
+        """Replace ``version`` of the run-sheet; returns the new version, None if it is of another by now."""
 
     async def act(
         self,

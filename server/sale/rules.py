@@ -29,6 +29,7 @@ class SaleDraft(msgspec.Struct, kw_only=True, forbid_unknown_fields=False):
     """A sale to be made. Prices in minor units; times in ms since the Unix epoch.
 
     ``starts_at`` null: the host opens it. ``ends_at`` null: the host closes it. ``per_user_limit`` null: none.
+    ``allow_overlap``: although another sale of this sku is not over by then.
     """
 
     sku: str
@@ -41,6 +42,7 @@ class SaleDraft(msgspec.Struct, kw_only=True, forbid_unknown_fields=False):
     ends_at: int | None = None
     hold_seconds: int = 0
     gift: str = ""
+    allow_overlap: bool = False
 
 
 def check_draft(draft: SaleDraft) -> None:

@@ -136,8 +136,8 @@ async def test_read_a_sale_of_no_room(api: Api) -> None:
 async def test_list_sales_in_pages(api: Api) -> None:
     """Pages follow each other through ``next`` until it is null."""
     await api.make_room()
-    for _ in range(3):
-        await api.make_sale()
+    for n in range(3):
+        await api.make_sale(sku=f"mug-{n}")
     first = (await api.call("GET", "sales?limit=2")).json
     assert [sale["sale"] for sale in first["sales"]] == ["s1", "s2"]
     rest = (await api.call("GET", f"sales?limit=2&after={first['next']}")).json
@@ -256,9 +256,49 @@ async def test_action_on_no_sale(api: Api) -> None:
 async def test_most_live_sales(api: Api) -> None:
     """A room takes a hundred sales that are not closed, and then asks to close some."""
     await api.make_room()
-    for _ in range(100):
-        await api.make_sale()
+    for n in range(100):
+        await api.make_sale(sku=f"mug-{n}")
     assert (await api.call("POST", "sales", DRAFT)).code == "wrong_state"
+
+
+SOON = 4_000_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        ({}, {}, True),  # the host may open either at any time
+        ({"starts_at": SOON, "ends_at": SOON + 1000}, {}, True),
+        ({"starts_at": SOON, "ends_at": SOON + 1000}, {"starts_at": SOON + 999}, True),
+        ({"starts_at": SOON, "ends_at": SOON + 1000}, {"starts_at": SOON + 1000}, False),
+        ({"starts_at": SOON, "ends_at": SOON + 1000}, {"ends_at": SOON}, False),
+        ({"starts_at": SOON, "ends_at": SOON + 1000}, {"ends_at": SOON + 1}, True),
+        ({"starts_at": SOON}, {"starts_at": SOON + 10**9}, True),
+        ({}, {"sku": "mug-2"}, False),
+        ({}, {"allow_overlap": True}, False),
+    ],
+)
+async def test_overlapping_sales_of_one_sku(
+    api: Api, first: dict[str, Any], second: dict[str, Any], refused: bool
+) -> None:
+    """Two sales of a sku at one time are refused unless it is said that they may; the sentence names the other."""
+    await api.make_room()
+    await api.make_sale(**first)
+    made = await api.call("POST", "sales", DRAFT | second)
+    assert made.status == (409 if refused else 201)
+    if refused:
+        assert made.code == "wrong_state"
+        assert "s1" in made.json["detail"]
+        assert "allow_overlap" in made.json["detail"]
+
+
+@pytest.mark.parametrize("action", ["close", "cancel"])
+async def test_a_sale_that_is_over_is_in_no_way(api: Api, action: str) -> None:
+    """When a sale is closed or cancelled, its sku can be sold again."""
+    await api.make_room()
+    await api.make_sale()
+    await api.call("POST", f"sales/s1/{action}")
+    assert (await api.make_sale())["sale"] == "s2"
 
 
 # --- orders -------------------------------------------------------------------------------------------

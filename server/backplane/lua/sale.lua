@@ -6,7 +6,7 @@
 
 local SALE_FIELDS = {
   'id', 'sku', 'title', 'gift', 'price', 'currency', 'stock', 'left', 'reserved', 'sold', 'limit', 'starts_at', 'ends_at',
-  'hold', 'state', 'version', 'orders', 'waiting', 'at', 'pend_orders', 'pend_units', 'pend_name', 'fact_at', 'chain'
+  'hold', 'state', 'version', 'orders', 'waiting', 'at', 'pend_orders', 'pend_units', 'pend_name', 'fact_at', 'chain', 'remaining'
 }
 
 local HOLDS_AT_ONCE = 200  -- expired in one call; the rest at the next, which is at once

@@ -3,7 +3,8 @@
 -- ARGV channel, keep, keep_ms, action, number of units (restock), fingerprint or '' for no idempotency, prefix of
 --      users' open orders, then name and new value of each change (change)
 -- Guarantees: what the clock says happens first, so an action meets the sale as it truly stands; stock = left +
--- reserved + sold before and after; one `sale` fact a change.
+-- reserved + sold before and after; one `sale` fact a change. A sale paused with its clock (pause_clock) has as long
+-- to go when it is resumed as it had then; both ends of it are facts.
 -- Returns the sale as JSON, or {code, message}.
 
 -- A price is a promise: while people buy, it may fall and limits may rise, and an extended end is told to everyone.
@@ -53,7 +54,18 @@ elseif action == 'open' and state == 'scheduled' then
   become(sale, 'open', now, events)
 elseif action == 'pause' and state == 'open' then
   become(sale, 'paused', now, events)
+elseif action == 'pause_clock' and state == 'open' then
+  -- The end is taken away while it is paused, so that it cannot come; everyone sees that.
+  if sale.ends_at ~= '' then
+    set(sale, 'remaining', tonumber(sale.ends_at) - now)
+    set(sale, 'ends_at', '')
+  end
+  become(sale, 'paused', now, events)
 elseif action == 'resume' and state == 'paused' then
+  if sale.remaining ~= '' then
+    set(sale, 'ends_at', now + tonumber(sale.remaining))
+    set(sale, 'remaining', '')
+  end
   become(sale, sale.left == '0' and 'sold_out' or 'open', now, events)
 elseif action == 'close' and is_live(sale) then
   become(sale, 'closed', now, events)
@@ -73,7 +85,7 @@ elseif action == 'change' and is_live(sale) then
   refused = change(sale, ARGV, 8)
   if not refused then become(sale, state, now, events) end
 else
-  refused = { 'wrong_state', 'cannot ' .. action .. ' a sale that is ' .. state }
+  refused = { 'wrong_state', 'cannot ' .. string.gsub(action, '_clock$', '') .. ' a sale that is ' .. state }
 end
 write_out(keys, out)
 write_sale(sale)
