@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from liveroom.server.backplane import keys
+from liveroom.server.room.ports import Refused
 from liveroom.server.sale.ports import ClaimRequest
 from tests.api.conftest import Api
 
@@ -152,3 +154,41 @@ async def test_a_running_sale_may_only_get_better(api: Api) -> None:
         assert (refused.status, refused.code) == (400, "invalid"), worse
     assert (await api.call("GET", "orders/o-ana")).json["price"] == 1290  # under the offer it was made with
     await audit_is_clean(api)
+
+
+async def expire(api: Api, order: str) -> None:
+    """Let a hold's end come: the clock cannot be turned, but the end can."""
+    holds = f"{keys.sale_prefix(api.room)}s1:holds"
+    await api.context.sales._pipe.call("ZADD", holds, 1, order)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("action", ["pay", "cancel", "refund"])
+async def test_an_expired_order_cannot_be_moved(api: Api, action: str) -> None:
+    """Who pays after the end of the hold is told that it expired, and the units are back."""
+    await held(api, "ana")
+    await expire(api, "o-ana")
+    refused = await api.call("POST", f"orders/o-ana/{action}")
+    assert (refused.status, refused.code) == (409, "wrong_state")
+    assert "expired" in refused.json["detail"]
+    assert (await api.call("GET", "sales/s1")).json["left"] == 10
+    await audit_is_clean(api)
+
+
+async def test_a_foreign_order_is_as_an_unknown_one(api: Api) -> None:
+    """A buyer cannot cancel another's order, nor learn that there is one."""
+    await held(api, "ana")
+    for order in ("o-ana", "o-nobody"):
+        with pytest.raises(Refused) as refused:
+            await api.context.sales.act_on_order(api.room, order, "cancel_mine", buyer="ben")
+        assert refused.value.code == "unknown_order"
+    assert (await api.call("GET", "orders/o-ana")).json["status"] == "reserved"
+
+
+@pytest.mark.parametrize("amount", [0, -1, 1.5, "5"])
+async def test_refunds_that_are_none(api: Api, amount: Any) -> None:
+    """A refund is a whole number of minor units from 1."""
+    await held(api, "ana")
+    await move(api, "o-ana", "pay")
+    refused = await api.call("POST", "orders/o-ana/refund", {"amount": amount})
+    assert (refused.status, refused.code) == (400, "invalid")
+    assert (await api.call("GET", "orders/o-ana")).json["refunded"] == 0

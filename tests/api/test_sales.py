@@ -13,7 +13,7 @@ from liveroom.server.sale.ports import ClaimRequest
 
 from .conftest import DRAFT, Api
 
-YEAR_MS = 31_536_000_000
+SOON = 4_000_000_000_000  # ms since the Unix epoch
 
 
 async def test_make_a_sale(api: Api) -> None:
@@ -75,6 +75,10 @@ async def test_dev_room_appears_with_its_first_sale(dev_api: Api) -> None:
         ({"starts_at": 1_900_000_000_000, "ends_at": 1_800_000_000_000}, "ends_at"),
         ({"ends_at": 1_600_000_000_000}, "ends_at"),
         ({"hold_seconds": -1}, "hold_seconds"),
+        ({"hold_seconds": 1.5}, "hold_seconds"),
+        ({"hold_seconds": 86_401}, "hold_seconds"),
+        ({"starts_at": SOON, "ends_at": SOON + 1000, "hold_seconds": 602}, "hold_seconds"),
+        ({"gift": "x" * 201}, "gift"),
     ],
 )
 async def test_bad_sales(api: Api, changes: dict[str, Any], named: str) -> None:
@@ -84,6 +88,17 @@ async def test_bad_sales(api: Api, changes: dict[str, Any], named: str) -> None:
     assert (answer.status, answer.code) == (400, "invalid")
     assert answer.json["detail"].startswith(named)
     assert (await api.call("GET", "sales")).json["sales"] == []
+
+
+async def test_a_hold_longer_than_what_is_left_of_the_sale(api: Api) -> None:
+    """Of a sale that has begun, what is left counts: by the store's clock, its end and the grace."""
+    await api.make_room()
+    now = api.context.store.now_ms()
+    late = DRAFT | {"starts_at": 1_700_000_000_000, "ends_at": now + 60_000}
+    refused = await api.call("POST", "sales", late | {"hold_seconds": 700})
+    assert (refused.status, refused.code) == (400, "invalid")
+    assert refused.json["detail"].startswith("hold_seconds")
+    assert (await api.call("POST", "sales", late | {"hold_seconds": 600})).status == 201
 
 
 @pytest.mark.parametrize("field", ["sku", "title", "price", "currency", "stock"])
@@ -259,9 +274,6 @@ async def test_most_live_sales(api: Api) -> None:
     for n in range(100):
         await api.make_sale(sku=f"mug-{n}")
     assert (await api.call("POST", "sales", DRAFT)).code == "wrong_state"
-
-
-SOON = 4_000_000_000_000
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,10 @@ if ARGV[14] ~= '' and tonumber(ARGV[14]) <= now then
 end
 -- Until the host opens it a sale may begin at any time; until the host closes it, it may last for ever.
 local from, until_ms = math.max(now, tonumber(ARGV[13]) or 0), tonumber(ARGV[14]) or math.huge
+if until_ms < math.huge and tonumber(ARGV[15]) * 1000 > until_ms - from + 600000 then
+  return { 'invalid', 'hold_seconds is at most the time until ends_at and a grace: '
+    .. whole(math.floor((until_ms - from + 600000) / 1000)) }
+end
 local live = 0
 for _, id in ipairs(redis.call('LRANGE', KEYS[3], -200, -1)) do
   local other = redis.call('HMGET', ARGV[4] .. id, 'state', 'sku', 'starts_at', 'ends_at')
