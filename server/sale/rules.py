@@ -47,7 +47,10 @@ def check_draft(draft: SaleDraft) -> None:
     )
     _check(0 <= draft.price <= MAX_PRICE, f"price is from 0 to {MAX_PRICE} minor units, not {draft.price}")
     _check(
-        len(draft.currency) == 3 and draft.currency.isascii() and draft.currency.isupper(),
+        len(draft.currency) == 3
+        and draft.currency.isascii()
+        and draft.currency.isalpha()
+        and draft.currency.isupper(),
         "currency is an ISO 4217 code of three capital letters",
     )
     _check(1 <= draft.stock <= MAX_STOCK, f"stock is from 1 to {MAX_STOCK}, not {draft.stock}")

@@ -11,11 +11,12 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import msgspec
 
 from liveroom.protocol.events import CommentEvent, CommentRemoved, Notice, Pin, Pinned, RoomClosed, SaleEvent
 from liveroom.protocol.messages import Limits
+from liveroom.server.room.identity import Role
 from liveroom.server.room.log import Entry, Lane
 from liveroom.server.room.ports import (
     ALONE,
@@ -238,7 +239,10 @@ class Client:
 
     def texts(self) -> list[str]:
         """Return what identifies each event: the text of a notice, the id of a comment, else the type."""
-        return [event.get("text" if event["type"] == "notice" else "comment", event["type"]) for event in self.events]
+        return [
+            event.get("text" if event["type"] == "notice" else "comment", event["type"])
+            for event in self.events
+        ]
 
 
 class FakeViewer:
@@ -252,6 +256,7 @@ class FakeViewer:
         self.room = room
         self.user = user
         self.name = user.title()
+        self.role = Role.VIEWER
         self.group = group
         self.cursor = ALONE
         self.paused = False
@@ -260,6 +265,7 @@ class FakeViewer:
         self.broken = False
         self.gone = False
         self.dropped = 0
+        self.stalls = 0  # how often its socket was full
         self.client = Client() if client is None else client
         self.frames: list[bytes] = []
         self.times: list[float] = []  # loop time of each
@@ -270,18 +276,29 @@ class FakeViewer:
     def _write(self, frame: bytes) -> None:
         if self.broken:
             raise RuntimeError("unable to perform operation on a closed transport; the handler is closed")
-        assert not self.gone, "written to after it left"
-        assert not self.byes, "written to after bye"
         self.frames.append(frame)
         self.times.append(self.room._loop.time())
-        self.on_frame(decode(frame, self.group))
+        try:
+            assert not self.gone, "written to after it left"
+            assert not self.byes, "written to after bye"
+            message = decode(frame, self.group)
+            assert not (self.paused and message["type"] == "batch"), "something was queued for one who lags"
+            self.on_frame(message)
+        except Exception as wrong:
+            # The room survives what ``write`` raises, so it would keep this from the test.
+            assert isinstance(self.room._loop, VirtualLoop)
+            self.room._loop.faults.append({"viewer": self.user, "exception": wrong})
+            raise
         if self.capacity is not None:
             self.capacity -= 1
             if self.capacity < 0 and not self.paused:
                 self.paused = True
+                self.stalls += 1
                 self.room.audience.part(self)
 
-    def open(self, orders: bytes = b"[]", resume: tuple[str, int] | None = None, told: Iterable[bytes] = ()) -> None:
+    def open(
+        self, orders: bytes = b"[]", resume: tuple[str, int] | None = None, told: Iterable[bytes] = ()
+    ) -> None:
         """Join, as a connection does."""
         welcome = self.room.join(self, orders, resume)
         self.write(welcome)
@@ -366,7 +383,12 @@ class Stage:
         self.restarts.append(viewer)
 
     def join(
-        self, user: str = "ann", group: int = 0, *, resume: tuple[str, int] | None = None, orders: bytes = b"[]"
+        self,
+        user: str = "ann",
+        group: int = 0,
+        *,
+        resume: tuple[str, int] | None = None,
+        orders: bytes = b"[]",
     ) -> FakeViewer:
         """Let a viewer in."""
         viewer = FakeViewer(self.room, user, group)

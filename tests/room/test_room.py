@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from liveroom.server.room.fanout import CATCH_UP_EVENTS
 from liveroom.server.room.flush import GROUPS
 from liveroom.server.room.log import Log
 from liveroom.server.room.ports import Delivery
@@ -175,6 +176,7 @@ async def test_one_who_resumes_within_the_window_gets_exactly_what_it_missed(gro
     assert (welcome["resumed"], welcome["offset"], welcome["recent"]) == (True, 7, [])
     assert viewer.client.texts() == texts[7:]
     assert all("skipped" not in batch for batch in viewer.client.batches)
+    assert all(len(batch["events"]) <= CATCH_UP_EVENTS for batch in viewer.client.batches)
     stage.deliver(notice("next"))
     await asyncio.sleep(1)
     assert viewer.client.texts() == [*texts[7:], "next"]
@@ -206,9 +208,7 @@ async def test_one_who_resumes_ahead_of_this_node_waits_for_it() -> None:
     assert viewer.client.texts() == ["b", "c"]
 
 
-@pytest.mark.parametrize(
-    "resume", [("e1", 5), ("e1", 31), ("e1", 10**12), ("other", 28), ("", 0)], ids=str
-)
+@pytest.mark.parametrize("resume", [("e1", 5), ("e1", 31), ("e1", 10**12), ("other", 28), ("", 0)], ids=str)
 @on_virtual_time
 async def test_a_resume_that_cannot_be_kept_is_a_snapshot(
     resume: tuple[str, int], monkeypatch: pytest.MonkeyPatch
@@ -367,9 +367,9 @@ async def test_what_cannot_be_filled_restarts_everyone(
     stage.deliver(notice("a"))
     await turns()
     assert stalled.paused
-    deliveries = [] if first is None else [
-        Delivery(epoch, first, NOW_MS, [notice("x"), comment("y")], [], None)
-    ]
+    deliveries = (
+        [] if first is None else [Delivery(epoch, first, NOW_MS, [notice("x"), comment("y")], [], None)]
+    )
     changed: list[None] = []
     stage.room.on_sales_changed = lambda: changed.append(None)
     stage.room.repair(loaded_room(deliveries, epoch=epoch, offset=offset, pinned=b'{"title":"P"}'))
