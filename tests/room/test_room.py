@@ -412,6 +412,23 @@ async def test_a_pass_under_way_ends_when_everyone_starts_afresh(monkeypatch: py
 
 
 @on_virtual_time
+async def test_who_starts_afresh_with_a_full_socket_is_not_written_to_until_it_drains() -> None:
+    """The new welcome waits in its socket; what follows waits in the log."""
+    stage = Stage()
+    viewer = stage.join()
+    stage.room.repair(loaded_room(epoch="e2"))
+    viewer.capacity = 0
+    stage.deliver(orders=[("ann", order("o-1"))])
+    assert viewer.paused
+    stage.room.restart(viewer, b"[]")
+    stage.deliver(comment("c-1"), notice("a"))
+    await asyncio.sleep(1)
+    assert viewer.client.texts() == []
+    viewer.drain()
+    assert viewer.client.texts() == ["c-1", "a"]
+
+
+@on_virtual_time
 async def test_who_left_meanwhile_is_not_restarted() -> None:
     """Orders found for one who has gone are thrown away."""
     stage = Stage()
