@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
-import selectors
 import zlib
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
@@ -29,6 +27,7 @@ from liveroom.server.room.ports import (
     Unavailable,
 )
 from liveroom.server.room.room import Room, RoomSettings
+from tests.virtual_time import START_S, VirtualLoop
 
 LIMITS = Limits(4096, 100.0, 200, 500, 1.0, 5, 50, 10.0)
 SETTINGS = RoomSettings(
@@ -43,64 +42,8 @@ SETTINGS = RoomSettings(
     limits=LIMITS,
 )
 NOW_MS = 1_790_000_000_000
-_START_S = 1000.0  # not zero: what is unset must not look like now
 
 # --- time -------------------------------------------------------------------------------------------------
-
-
-class _Jump(selectors.SelectSelector):
-    """Waits for nothing: time is moved to the next timer instead."""
-
-    moved = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Report what is ready; if nothing is, let the time pass for which one would have waited."""
-        ready = super().select(0)
-        if not ready and timeout is None:
-            raise AssertionError("everything waits for something that will not come")
-        if not ready and timeout:
-            self.moved += timeout
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock passes only while nothing is left to do."""
-
-    def __init__(self) -> None:
-        self._jump = _Jump()
-        super().__init__(self._jump)
-        self.faults: list[dict[str, Any]] = []
-        self.set_exception_handler(lambda _, context: self.faults.append(context))
-
-    def time(self) -> float:
-        """Return the virtual time, s."""
-        return _START_S + self._jump.moved
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass though something is left to do: a loop that is late."""
-        self._jump.moved += seconds
-
-    def turn(self) -> None:
-        """Run what is due now, once, without letting time pass."""
-        self.call_soon(self.stop)
-        self.run_forever()
-
-
-def on_virtual_time(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run an async test on a loop whose time is virtual; a fault in a callback fails the test."""
-
-    @functools.wraps(test)
-    def run(**fixtures: Any) -> None:
-        async def whole() -> None:
-            await test(**fixtures)
-
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            runner.run(whole())
-            loop = runner.get_loop()
-            assert isinstance(loop, VirtualLoop)
-            assert loop.faults == []
-
-    return run
 
 
 async def turns(count: int = 20) -> None:
@@ -372,7 +315,7 @@ class Stage:
 
     def now_ms(self) -> int:
         """Return the store's clock: it goes with the loop's."""
-        return NOW_MS + round((self.loop.time() - _START_S) * 1000)
+        return NOW_MS + round((self.loop.time() - START_S) * 1000)
 
     def _gap(self, room: Room) -> None:
         assert room is self.room
@@ -507,7 +450,7 @@ class FakeStore:
 
     def now_ms(self) -> int:
         """See ``RoomStore``."""
-        return NOW_MS + round((self._loop.time() - _START_S) * 1000)
+        return NOW_MS + round((self._loop.time() - START_S) * 1000)
 
     async def create(self, room: str, title: str | None) -> tuple[RoomRecord, bool]:
         """See ``RoomStore``."""

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from liveroom.server.room import batched
 from liveroom.server.room.batched import Batched
 from liveroom.server.room.ports import Refused, Unavailable
-from tests.room.fakes import VirtualLoop, on_virtual_time, turns
+from tests.room.fakes import turns
+from tests.virtual_time import VirtualLoop, on_virtual_time
 
 
 class _Calls:

@@ -10,7 +10,8 @@ import pytest
 
 from liveroom.server.room.desk import LEASE_RENEW_S, Ids, RoomDesk
 from liveroom.server.room.ports import Refused, Unavailable
-from tests.room.fakes import FakeStore, FakeViewer, Stage, notice, on_virtual_time, order, sale, turns
+from tests.room.fakes import FakeStore, FakeViewer, Stage, notice, order, sale, turns
+from tests.virtual_time import on_virtual_time
 
 STATE_S = 0.25
 

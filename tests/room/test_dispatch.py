@@ -20,7 +20,8 @@ from liveroom.server.room.dispatch import Dispatch, clean_comment, refusal_of
 from liveroom.server.room.hub import Hub
 from liveroom.server.room.identity import COMMAND_ROLES, Role
 from liveroom.server.room.ports import Refused, Unavailable, Viewer
-from tests.room.fakes import LIMITS, SETTINGS, FakeStore, FakeViewer, on_virtual_time, turns
+from tests.room.fakes import LIMITS, SETTINGS, FakeStore, FakeViewer, turns
+from tests.virtual_time import on_virtual_time
 
 
 class _Claims:

@@ -23,16 +23,15 @@ from tests.room.fakes import (
     Client,
     FakeViewer,
     Stage,
-    VirtualLoop,
     comment,
     comment_removed,
     loaded_room,
     notice,
-    on_virtual_time,
     pinned,
     room_closed,
     turns,
 )
+from tests.virtual_time import VirtualLoop, on_virtual_time
 
 
 @pytest.fixture

@@ -11,16 +11,8 @@ import pytest
 from liveroom.server.room.desk import Ids, RoomDesk
 from liveroom.server.room.hub import IDLE_S, Hub
 from liveroom.server.room.ports import Append, Refused, Unavailable
-from tests.room.fakes import (
-    SETTINGS,
-    FakeStore,
-    FakeViewer,
-    comment,
-    notice,
-    on_virtual_time,
-    order,
-    turns,
-)
+from tests.room.fakes import SETTINGS, FakeStore, FakeViewer, comment, notice, order, turns
+from tests.virtual_time import on_virtual_time
 
 
 class _Arrival:

@@ -19,13 +19,13 @@ from tests.room.fakes import (
     comment,
     loaded_room,
     notice,
-    on_virtual_time,
     order,
     pinned,
     room_closed,
     sale,
     turns,
 )
+from tests.virtual_time import on_virtual_time
 
 FACT_S, CHATTER_S, HOT_S, STATE_S = 0.05, 0.1, 0.5, 0.25
 WINDOWS = SETTINGS._replace(
