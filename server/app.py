@@ -261,9 +261,12 @@ def _keeper_ended(task: asyncio.Task[None]) -> None:
 
 
 def _connections(url: str) -> redis.ConnectionPool:
-    """Return a maker of connections that fail fast: what waits is told, and asks again."""
+    """Return a maker of connections that fail fast: what waits is told, and asks again.
+
+    No time limit on reads: a connection that is idle is not broken. What waits too long is the pipe's to notice.
+    """
     return redis.ConnectionPool.from_url(
-        url, socket_connect_timeout=STORE_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+        url, socket_timeout=None, socket_connect_timeout=STORE_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from liveroom.server.app import KEEPALIVE_S, USER_TIMEOUT_MS, _listen
+from liveroom.server.app import KEEPALIVE_S, USER_TIMEOUT_MS, _connections, _listen
 from tests.running import Liveroom
 
 
@@ -24,6 +24,12 @@ def test_accepted_sockets_have_the_listeners_options() -> None:
             values = [accepted.getsockopt(socket.IPPROTO_TCP, option) for option in options]
             assert values == [*KEEPALIVE_S, USER_TIMEOUT_MS]
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+def test_a_connection_to_the_store_may_be_idle() -> None:
+    """A read has no time limit of its own, or a quiet room's next command would meet a dropped connection."""
+    for url in ("unix:///nowhere/redis.sock", "redis://127.0.0.1:1"):
+        assert _connections(url).make_connection().socket_timeout is None
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1", "unix:///nowhere/redis.sock"])

@@ -25,6 +25,7 @@ from liveroom.loadtest.bench.streams import marker
 
 START_S = 60.0
 STOP_S = 30.0
+DISTURBED = 0.1  # share of the time a server had work and no core, beyond which that is told
 ROOM = "bench"
 ROOM_PATH = f"/v1/rooms/{ROOM}/ws?user=v%d"
 _MODULE = "liveroom.loadtest.bench"
@@ -82,6 +83,11 @@ class Server:
         self.pid = process.pid
         self.redis_pid = int((data / "redis.pid").read_text())
         self.port = port
+        self._data = data
+
+    def rewrites(self) -> int:
+        """Return how often Redis began to write its append-only file anew: a fork, and a busy child."""
+        return (self._data / "redis.log").read_text().count("rewriting of AOF")
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """Make an API request on the room (path "" is the room itself); returns the decoded answer.
@@ -287,6 +293,27 @@ class CrowdReport:
         spent: float = samples[end][str(pid)]["cpu_s"] - samples[start][str(pid)]["cpu_s"]
         return spent
 
+    def disturbances(self, pid: int, start: str = "start", end: str = "measured") -> list[str]:
+        """Tell in a sentence, if there is reason, that other processes took the server's core or the crowd's time."""
+        samples, notes = self.all["samples"], []
+        waited = samples[end][str(pid)]["waited_s"] - samples[start][str(pid)]["waited_s"]
+        ran = self.cpu_s(pid, start, end)
+        if waited > DISTURBED * (waited + ran):
+            notes.append(
+                f"the server waited for its core {waited / (waited + ran):.0%} of the time it had work: "
+                "other processes ran there, so latencies and rates are theirs too"
+            )
+        if self.all["own_cpu_share"] > 0.8:
+            notes.append(
+                f"the crowd used {self.all['own_cpu_share']:.0%} of its core: latencies may be its own"
+            )
+        if self.all["behind_ms"] > 50 or self.all["unsent"]:
+            notes.append(
+                f"the crowd was up to {self.all['behind_ms']} ms late with what it sent, and found "
+                f"{self.all['unsent']} sockets full"
+            )
+        return notes
+
     def private_kb(self, pid: int, moment: str) -> int:
         """Return the memory a watched process had at a moment, in KiB."""
         kb: int = self.all["samples"][moment][str(pid)]["private_kb"]
@@ -315,6 +342,7 @@ def run_crowd(
 ) -> CrowdReport:
     """Run a swarm to its end."""
     with crowd(settings, port, viewers, *words, watch=watch) as running:
+        running.wait_for("measured")
         return running.report()
 
 

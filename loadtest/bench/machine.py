@@ -51,17 +51,29 @@ def private_kb(pid: int) -> int:
     return kb
 
 
+def waited_s(pid: int) -> float:
+    """Return how long a process was ready to run and had no core, in s; its first thread alone.
+
+    0 where the kernel does not tell.
+    """
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
 class Sample(NamedTuple):
     """A process at one moment."""
 
     cpu_s: float
     private_kb: int
+    waited_s: float
 
 
 def sample(pid: int) -> Sample:
     """Look at a process."""
     memory = private_kb(pid)
-    return Sample(cpu_s(pid), memory)
+    return Sample(cpu_s(pid), memory, waited_s(pid))
 
 
 def allow_files(count: int) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import errno
 import gc
+import math
 import select
 import socket
 import sys
@@ -41,6 +42,7 @@ SENDS_A_TURN = 256  # reading must not starve, or latencies would be the crowd's
 JOIN_DEADLINE_S = 120.0
 ANSWERS_DEADLINE_S = 15.0
 LAST_MOMENT_S = 0.5
+UNDER_WAY_S = 1.0  # the longest window of the server, and some
 _NO_PORT_YET = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)
 _HEAD_END = b"\r\n\r\n"
 
@@ -267,11 +269,13 @@ class Swarm:
             now = time.monotonic()
 
     def send(self, seconds: float) -> None:
-        """Send for a while, or all there is, or nothing."""
+        """Send for a while, or all there is and then wait until it has come back, or nothing."""
         self._send_began = time.monotonic()
-        self.watch(
-            86400.0 if self._sender.total is not None else seconds, not isinstance(self._sender, Silence)
-        )
+        if self._sender.total is None:
+            self.watch(seconds, not isinstance(self._sender, Silence))
+        else:
+            self.watch(math.inf, sending=True)
+            self.watch(UNDER_WAY_S)
 
     def await_answers(self) -> float:
         """Wait until everything sent is answered; returns how long that took since the first was sent, in s."""

@@ -149,6 +149,8 @@ class EmbeddedServer:
             "appendfsync": "always",
             "aof-load-truncated": "yes",
             "save": "",
+            # A rewrite copies everything beside the sale that made the file grow: seldom, and then worth it.
+            "auto-aof-rewrite-min-size": "512mb",
             "maxmemory-policy": "noeviction",
             "lua-time-limit": "5000",
         }

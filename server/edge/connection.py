@@ -33,6 +33,7 @@ from liveroom.server.edge.frames import (
 )
 from liveroom.server.room.desk import RoomDesk
 from liveroom.server.room.flush import group_of
+from liveroom.server.room.identity import Identity
 from liveroom.server.room.ports import ALONE
 
 _log = logging.getLogger("liveroom.connection")
@@ -63,6 +64,7 @@ class Connection(asyncio.BufferedProtocol):
         "group",
         "name",
         "paused",
+        "role",
         "user",
         "write",
     )
@@ -72,8 +74,7 @@ class Connection(asyncio.BufferedProtocol):
         edge: Edge,
         transport: asyncio.Transport,
         desk: RoomDesk,
-        user: str,
-        name: str,
+        identity: Identity,
         encoding: Encoding,
         deflate: bool,
     ) -> None:
@@ -88,8 +89,9 @@ class Connection(asyncio.BufferedProtocol):
         self._heard = True
         self._silent = 0
         self._stalled_since = 0.0
-        self.user = user
-        self.name = name
+        self.user = identity.user
+        self.name = identity.name
+        self.role = identity.role
         self.group = group_of(encoding, deflate)
         self.cursor = ALONE
         self.paused = False

@@ -129,9 +129,7 @@ class FrontDoor(asyncio.BufferedProtocol):
         transport = self._transport
         assert transport is not None
         deflate = upgrade.deflate is not None
-        connection = Connection(
-            self._edge, transport, desk, identity.user, identity.name, upgrade.encoding, deflate
-        )
+        connection = Connection(self._edge, transport, desk, identity, upgrade.encoding, deflate)
         transport.set_protocol(connection)
         self._transport = None
         connection.open(handshake.answer(upgrade), orders, told, upgrade.resume)

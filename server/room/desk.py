@@ -81,11 +81,16 @@ class RoomDesk:
 
     def look_up_orders(self, user: str, done: Callable[[bytes | Refused, list[bytes]], None]) -> None:
         """Find a user's open orders: (JSON array or refusal, orders told while the store was asked)."""
-        told: list[bytes] = self.room.arriving.setdefault(user, [])
+        told: list[bytes] = []
+        arriving = self.room.arriving
+        arriving.setdefault(user, []).append(told)
 
         def answered(orders: bytes | Refused) -> None:
-            if self.room.arriving.get(user) is told:
-                del self.room.arriving[user]
+            others = [other for other in arriving[user] if other is not told]
+            if others:
+                arriving[user] = others
+            else:
+                del arriving[user]
             done(orders, told)
 
         self._lookups.submit(user, answered)
@@ -201,7 +206,11 @@ class RoomDesk:
             self._schedule_beat(self._last_beat + LEASE_RENEW_S)
         due = self._next_sale_change()
         if due is not None:
-            self.beat_at_store_time(max(due, self._store.now_ms() + int(self._retry_s * 1000)))
+            now = self._store.now_ms()
+            # One that is due already was in this beat: its fact is on its way, or the store's clock is a
+            # little behind ours. Asking at once, again and again, would keep the store busy with nothing.
+            again = self._retry_s * 1000 or (self.room.settings.fact_window_ms if due <= now else 0)
+            self.beat_at_store_time(max(due, now + int(again)))
 
     def live_sales(self) -> list[str]:
         """Return the sales that can still change by themselves or by claims."""

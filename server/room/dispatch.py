@@ -11,11 +11,14 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import UNSET
+
 from liveroom.protocol.commands import Cancel, Claim, Command, CommandId, Comment, Like, Ping, Seen
 from liveroom.protocol.messages import Ack, Error, Pong
 from liveroom.protocol.names import MAX_COMMENT_CHARS, MAX_LIKES_PER_MESSAGE, MAX_QUANTITY, is_id
 from liveroom.server.room.desk import RoomDesk
 from liveroom.server.room.hub import Hub
+from liveroom.server.room.identity import COMMAND_ROLES
 from liveroom.server.room.ports import ClaimStore, Refused, Viewer
 
 # Characters that would break a line of chat or turn it around: control (Cc) but for none, line and
@@ -67,12 +70,18 @@ class Dispatch:
             Ping: self._ping,
             Seen: self._seen,
         }
+        self._roles = {kind: COMMAND_ROLES[str(kind.__struct_config__.tag)] for kind in self._handlers}
         self.counts = dict.fromkeys(("comment", "like", "claim", "cancel", "ping", "seen"), 0)
         self.seen_lag_ms = 0.0  # of the last sampled report
 
     def __call__(self, desk: RoomDesk, viewer: Viewer, command: Command, now: float) -> None:
         """Carry out one command; ``now`` is the loop's time in seconds."""
-        self._handlers[type(command)](desk, viewer, command, now)
+        kind = type(command)
+        if viewer.role < self._roles[kind]:
+            id = getattr(command, "id", UNSET)
+            viewer.reply(Error(id=id, code="forbidden", message=f"your role may not {kind.__name__.lower()}"))
+            return
+        self._handlers[kind](desk, viewer, command, now)
 
     def _comment(self, desk: RoomDesk, viewer: Viewer, command: Comment, now: float) -> None:
         self.counts["comment"] += 1

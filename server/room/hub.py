@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from liveroom.server.room.desk import Ids, RoomDesk
 from liveroom.server.room.ports import Append, Delivery, Refused, RoomStore, SaleWatch, Unavailable, Viewer
@@ -114,9 +115,14 @@ class Hub:
             task = asyncio.get_running_loop().create_task(self._load(room))
             self._loading[room] = task
             task.add_done_callback(lambda _: self._loading.pop(room, None))
-            # Every waiter has its own callback; a load nobody waits for any more must not warn.
-            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            task.add_done_callback(partial(self._load_ended, room))
         return task
+
+    def _load_ended(self, room: str, task: asyncio.Task[RoomDesk]) -> None:
+        # Every waiter has its own callback; a load nobody waits for any more must not warn.
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None and not isinstance(fault, Refused):
+            _log.error("room %s could not be read", room, exc_info=fault)
 
     async def _load(self, id: str) -> RoomDesk:
         if self.closing:
@@ -228,7 +234,7 @@ class Hub:
             if isinstance(orders, Refused):
                 viewer.bye("too_slow", "what you missed cannot be read now; join again", 1000)
                 return
-            room.restart(viewer, orders)
+            room.restart(viewer, orders, told)
 
         desk.look_up_orders(viewer.user, found)
 

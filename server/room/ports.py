@@ -12,6 +12,7 @@ import msgspec
 
 from liveroom.protocol.commands import Cancel, Claim
 from liveroom.protocol.messages import Ack
+from liveroom.server.room.identity import Role
 from liveroom.server.room.log import Entry
 
 
@@ -157,6 +158,7 @@ class Viewer(Protocol):
 
     user: str
     name: str
+    role: Role
     group: int  # which of the four encodings; see ``flush``
     cursor: int  # offset of the last event written, or ALONE when it does not go with the pass
     paused: bool  # its socket takes no more at the moment

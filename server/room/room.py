@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from liveroom.protocol import codec
@@ -65,7 +65,8 @@ class Room:
         self.present = Present(id, settings.heartbeat_ms, settings.limits)
         self.audience = Audience(0)
         self.by_user: dict[str, Viewer | set[Viewer]] = {}
-        self.arriving: dict[str, list[bytes]] = {}  # orders told while their user's join is under way
+        # Orders told while a join of their user is under way: a list for each join.
+        self.arriving: dict[str, list[list[bytes]]] = {}
         self.idle_since: float | None = self._loop.time()
         self._last_pass = 0.0  # loop time
         self._timer: asyncio.TimerHandle | None = None
@@ -163,9 +164,8 @@ class Room:
 
     def _tell_order(self, user: str, order: bytes) -> None:
         """Send an order to all the buyer's connections; it is no part of the log."""
-        arriving = self.arriving.get(user)
-        if arriving is not None:
-            arriving.append(order)
+        for told in self.arriving.get(user, ()):
+            told.append(order)
         for viewer in self.viewers_of(user):
             self.send_order(viewer, order)
 
@@ -211,8 +211,11 @@ class Room:
             orders = codec.transcode(orders)
         return self.present.welcome(viewer.group, viewer.user, offset, self._now_ms(), resumed, orders)
 
-    def restart(self, viewer: Viewer, orders: bytes) -> None:
-        """Give a connected viewer the room afresh: a welcome that replaces what it held."""
+    def restart(self, viewer: Viewer, orders: bytes, told: Iterable[bytes] = ()) -> None:
+        """Give a connected viewer the room afresh: a welcome that replaces what it held.
+
+        :param told: orders told while ``orders`` was read; it may have them, but not behind this welcome.
+        """
         if not self.audience.remove(viewer):
             return
         offset = self.audience.flushed
@@ -223,6 +226,8 @@ class Room:
         except Exception:
             viewer.drop()
         else:
+            for order in told:
+                self.send_order(viewer, order)
             self.catch_up(viewer)
 
     def leave(self, viewer: Viewer) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
-import selectors
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from liveroom.protocol.commands import Cancel, Claim
@@ -23,6 +21,7 @@ from liveroom.server.room.log import Entry, Lane
 from liveroom.server.room.ports import Append, Beat, Delivery, LoadedRoom, Refused, RoomRecord, Viewer
 from liveroom.server.room.room import RoomSettings
 from tests.edge.wire import server_frames, upgrade
+from tests.virtual_time import VirtualLoop
 
 LIMITS = Limits(4096, 10.0, 20, 500, 1.0, 5, 50, 10.0)
 ROOM = RoomSettings(50, 50, 250, 1000, 250, 10_000, 600_000, 25_000, LIMITS)
@@ -31,48 +30,6 @@ EDGE = EdgeSettings(
 )
 NOW_MS = 1_790_000_000_000
 Status = tuple[int, str]
-
-
-class _Jump(selectors.SelectSelector):
-    """Waits for nothing: time is moved to the next timer instead."""
-
-    moved = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Report what is ready; if nothing is, let the time pass for which one would have waited."""
-        ready = super().select(0)
-        if not ready and timeout is None:
-            raise AssertionError("everything waits for something that will not come")
-        if not ready and timeout:
-            self.moved += timeout
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock passes only while nothing is left to do."""
-
-    def __init__(self) -> None:
-        self._jump = _Jump()
-        super().__init__(self._jump)
-
-    def time(self) -> float:
-        """Return the virtual time, s."""
-        # Not from zero: what is unset must not look like now.
-        return 1000.0 + self._jump.moved
-
-
-def on_virtual_time(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run an async test on a loop whose time is virtual: a minute of it takes a moment."""
-
-    @functools.wraps(test)
-    def run(**fixtures: Any) -> None:
-        async def whole() -> None:
-            await test(**fixtures)
-
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            runner.run(whole())
-
-    return run
 
 
 class FakeTransport(asyncio.Transport):

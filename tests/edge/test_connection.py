@@ -14,8 +14,9 @@ import pytest
 from liveroom.server.edge.connection import MAX_UNREAD_REPLIES
 from liveroom.server.edge.edge import CLOSE_DEADLINE_S, SWEEP_S
 from liveroom.server.room.log import Lane
-from tests.edge.fakes import EDGE, FakeTransport, a_place, numbers, on_virtual_time, pass_time, settled
+from tests.edge.fakes import EDGE, FakeTransport, a_place, numbers, pass_time, settled
 from tests.edge.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, masked, squeezed, text
+from tests.virtual_time import on_virtual_time
 
 HEARTBEAT_S = EDGE.heartbeat_ms / 1000
 STALL_S = EDGE.stall_ms / 1000

@@ -12,9 +12,10 @@ from liveroom.protocol.errors import ERRORS
 from liveroom.server.edge.edge import CLOSE_DEADLINE_S, HEAD_DEADLINE_S, SWEEP_S
 from liveroom.server.edge.front_door import MAX_EARLY_BYTES, MAX_HEAD_BYTES
 from tests.edge.conftest import token
-from tests.edge.fakes import FakeHttp, a_place, numbers, on_virtual_time, pass_time, settled
+from tests.edge.fakes import FakeHttp, a_place, numbers, pass_time, settled
 from tests.edge.wire import ACCEPT, TEXT, connected, joined, masked, text, upgrade
 from tests.running import Liveroom
+from tests.virtual_time import on_virtual_time
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
-import selectors
 import zlib
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import msgspec
 
 from liveroom.protocol.events import CommentEvent, CommentRemoved, Notice, Pin, Pinned, RoomClosed, SaleEvent
 from liveroom.protocol.messages import Limits
+from liveroom.server.room.identity import Role
 from liveroom.server.room.log import Entry, Lane
 from liveroom.server.room.ports import (
     ALONE,
@@ -28,6 +27,7 @@ from liveroom.server.room.ports import (
     Unavailable,
 )
 from liveroom.server.room.room import Room, RoomSettings
+from tests.virtual_time import START_S, VirtualLoop
 
 LIMITS = Limits(4096, 100.0, 200, 500, 1.0, 5, 50, 10.0)
 SETTINGS = RoomSettings(
@@ -42,64 +42,8 @@ SETTINGS = RoomSettings(
     limits=LIMITS,
 )
 NOW_MS = 1_790_000_000_000
-_START_S = 1000.0  # not zero: what is unset must not look like now
 
 # --- time -------------------------------------------------------------------------------------------------
-
-
-class _Jump(selectors.SelectSelector):
-    """Waits for nothing: time is moved to the next timer instead."""
-
-    moved = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Report what is ready; if nothing is, let the time pass for which one would have waited."""
-        ready = super().select(0)
-        if not ready and timeout is None:
-            raise AssertionError("everything waits for something that will not come")
-        if not ready and timeout:
-            self.moved += timeout
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock passes only while nothing is left to do."""
-
-    def __init__(self) -> None:
-        self._jump = _Jump()
-        super().__init__(self._jump)
-        self.faults: list[dict[str, Any]] = []
-        self.set_exception_handler(lambda _, context: self.faults.append(context))
-
-    def time(self) -> float:
-        """Return the virtual time, s."""
-        return _START_S + self._jump.moved
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass though something is left to do: a loop that is late."""
-        self._jump.moved += seconds
-
-    def turn(self) -> None:
-        """Run what is due now, once, without letting time pass."""
-        self.call_soon(self.stop)
-        self.run_forever()
-
-
-def on_virtual_time(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run an async test on a loop whose time is virtual; a fault in a callback fails the test."""
-
-    @functools.wraps(test)
-    def run(**fixtures: Any) -> None:
-        async def whole() -> None:
-            await test(**fixtures)
-
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            runner.run(whole())
-            loop = runner.get_loop()
-            assert isinstance(loop, VirtualLoop)
-            assert loop.faults == []
-
-    return run
 
 
 async def turns(count: int = 20) -> None:
@@ -238,7 +182,10 @@ class Client:
 
     def texts(self) -> list[str]:
         """Return what identifies each event: the text of a notice, the id of a comment, else the type."""
-        return [event.get("text" if event["type"] == "notice" else "comment", event["type"]) for event in self.events]
+        return [
+            event.get("text" if event["type"] == "notice" else "comment", event["type"])
+            for event in self.events
+        ]
 
 
 class FakeViewer:
@@ -252,6 +199,7 @@ class FakeViewer:
         self.room = room
         self.user = user
         self.name = user.title()
+        self.role = Role.VIEWER
         self.group = group
         self.cursor = ALONE
         self.paused = False
@@ -260,6 +208,7 @@ class FakeViewer:
         self.broken = False
         self.gone = False
         self.dropped = 0
+        self.stalls = 0  # how often its socket was full
         self.client = Client() if client is None else client
         self.frames: list[bytes] = []
         self.times: list[float] = []  # loop time of each
@@ -270,18 +219,29 @@ class FakeViewer:
     def _write(self, frame: bytes) -> None:
         if self.broken:
             raise RuntimeError("unable to perform operation on a closed transport; the handler is closed")
-        assert not self.gone, "written to after it left"
-        assert not self.byes, "written to after bye"
         self.frames.append(frame)
         self.times.append(self.room._loop.time())
-        self.on_frame(decode(frame, self.group))
+        try:
+            assert not self.gone, "written to after it left"
+            assert not self.byes, "written to after bye"
+            message = decode(frame, self.group)
+            assert not (self.paused and message["type"] == "batch"), "something was queued for one who lags"
+            self.on_frame(message)
+        except Exception as wrong:
+            # The room survives what ``write`` raises, so it would keep this from the test.
+            assert isinstance(self.room._loop, VirtualLoop)
+            self.room._loop.faults.append({"viewer": self.user, "exception": wrong})
+            raise
         if self.capacity is not None:
             self.capacity -= 1
             if self.capacity < 0 and not self.paused:
                 self.paused = True
+                self.stalls += 1
                 self.room.audience.part(self)
 
-    def open(self, orders: bytes = b"[]", resume: tuple[str, int] | None = None, told: Iterable[bytes] = ()) -> None:
+    def open(
+        self, orders: bytes = b"[]", resume: tuple[str, int] | None = None, told: Iterable[bytes] = ()
+    ) -> None:
         """Join, as a connection does."""
         welcome = self.room.join(self, orders, resume)
         self.write(welcome)
@@ -355,7 +315,7 @@ class Stage:
 
     def now_ms(self) -> int:
         """Return the store's clock: it goes with the loop's."""
-        return NOW_MS + round((self.loop.time() - _START_S) * 1000)
+        return NOW_MS + round((self.loop.time() - START_S) * 1000)
 
     def _gap(self, room: Room) -> None:
         assert room is self.room
@@ -366,7 +326,12 @@ class Stage:
         self.restarts.append(viewer)
 
     def join(
-        self, user: str = "ann", group: int = 0, *, resume: tuple[str, int] | None = None, orders: bytes = b"[]"
+        self,
+        user: str = "ann",
+        group: int = 0,
+        *,
+        resume: tuple[str, int] | None = None,
+        orders: bytes = b"[]",
     ) -> FakeViewer:
         """Let a viewer in."""
         viewer = FakeViewer(self.room, user, group)
@@ -485,7 +450,7 @@ class FakeStore:
 
     def now_ms(self) -> int:
         """See ``RoomStore``."""
-        return NOW_MS + round((self._loop.time() - _START_S) * 1000)
+        return NOW_MS + round((self._loop.time() - START_S) * 1000)
 
     async def create(self, room: str, title: str | None) -> tuple[RoomRecord, bool]:
         """See ``RoomStore``."""

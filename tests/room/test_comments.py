@@ -38,6 +38,15 @@ def test_once_one_is_held_no_later_one_overtakes_it() -> None:
     assert not gate.holding
 
 
+def test_what_a_draw_shows_is_spent() -> None:
+    """After a slot's end the budget is as empty as what was shown makes it."""
+    gate: CommentGate[str] = CommentGate(4.0)
+    assert _offer(gate, _NOW, "a", "b", "c", "d", "e", "f") == ["a", "b", "c", "d"]
+    assert gate.settle(_NOW + 0.5) == (["e", "f"], [])
+    assert _offer(gate, _NOW + 0.5, "g") == []
+    assert gate.settle(_NOW + 0.5) == ([], ["g"])
+
+
 def test_a_budget_below_one_a_second_shows_some() -> None:
     """One comment in two seconds is one in two seconds, not none."""
     gate: CommentGate[str] = CommentGate(0.5)
@@ -46,7 +55,7 @@ def test_a_budget_below_one_a_second_shows_some() -> None:
 
 
 _steps = st.lists(
-    st.tuples(st.sampled_from(["offer", "settle"]), st.sampled_from("abcd"), st.floats(0, 0.4)), max_size=200
+    st.tuples(st.sampled_from(["offer", "settle"]), st.sampled_from("abcd"), st.floats(0, 1.5)), max_size=100
 )
 
 

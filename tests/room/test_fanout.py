@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from liveroom.protocol import codec, frames
 from liveroom.server.room import fanout
 from liveroom.server.room.flush import GROUPS, Flush
-from liveroom.server.room.log import Entry, Lane, Log
+from liveroom.server.room.log import Entry, Log
 from liveroom.server.room.ports import Delivery
 from liveroom.server.room.present import RECENT_COMMENTS
 from tests.room.fakes import (
@@ -23,16 +23,15 @@ from tests.room.fakes import (
     Client,
     FakeViewer,
     Stage,
-    VirtualLoop,
     comment,
     comment_removed,
     loaded_room,
     notice,
-    on_virtual_time,
     pinned,
     room_closed,
     turns,
 )
+from tests.virtual_time import VirtualLoop, on_virtual_time
 
 
 @pytest.fixture
@@ -285,6 +284,41 @@ async def test_numbers_missed_without_any_event_are_told_on_return() -> None:
 
 
 @on_virtual_time
+async def test_a_crowd_that_returns_one_by_one_is_told_the_newest_numbers() -> None:
+    """What was shared with the first is not given to one who returns after another change."""
+    stage = Stage(loaded=loaded_room(state=b'{"likes":1}'))
+    first, second = stage.join("ann"), stage.join("bob")
+    first.capacity = second.capacity = 0
+    for text in ("before", "a", "b"):
+        stage.deliver(notice(text))
+        await asyncio.sleep(1)
+    first.drain()
+    stage.deliver(state=b'{"likes":5}')
+    await asyncio.sleep(1)
+    second.drain()
+    for viewer in (first, second):
+        assert viewer.client.texts() == ["before", "a", "b"]
+        assert viewer.client.state == {"likes": 5}
+
+
+@on_virtual_time
+async def test_who_resumed_and_lags_later_is_one_who_lags() -> None:
+    """The promise of every comment ends when it has caught up."""
+    stage = Stage()
+    stage.deliver(*(comment(f"c-{n}") for n in range(fanout.COMMENTS_AFTER_LAG + 5)))
+    await asyncio.sleep(1)
+    viewer = stage.join(resume=("e1", 0))
+    assert len(viewer.client.events) == fanout.COMMENTS_AFTER_LAG + 5
+    viewer.capacity = 0
+    stage.deliver(notice("a"))
+    await asyncio.sleep(1)
+    stage.deliver(*(comment(f"d-{n}") for n in range(fanout.COMMENTS_AFTER_LAG + 5)))
+    await asyncio.sleep(1)
+    viewer.drain()
+    assert viewer.client.batches[-1]["skipped"] == {"comments": 5}
+
+
+@on_virtual_time
 async def test_who_is_beyond_the_log_starts_afresh_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A place the log no longer holds is given up: one restart is asked for, and nothing is written before."""
     monkeypatch.setattr(Log, "_TRIM_STEP", 1)
@@ -307,7 +341,7 @@ async def test_who_is_beyond_the_log_starts_afresh_once(monkeypatch: pytest.Monk
 
 _KINDS = ("notice", "notice", "comment", "comment", "comment", "pin", "remove")
 _USERS = ("ann", "bob", "eve")
-HISTORY = 12
+HISTORY = 20
 
 
 class _Watched(Client):
@@ -318,7 +352,7 @@ class _Watched(Client):
         self._truth = truth
         self._floor = floor  # by epoch: up to this offset the room has not read the log
         self.promised = 0  # up to this offset no comment may be left out
-        self.lagged = False
+        self.viewer: FakeViewer | None = None  # the connection it has now
 
     def take(self, message: dict[str, Any]) -> None:
         """Take one message in, and see that it is the truth."""
@@ -329,7 +363,8 @@ class _Watched(Client):
             assert all(event["type"] == "comment" for event in missing), "a fact was left out"
             assert len(missing) == message.get("skipped", {"comments": 0})["comments"]
             if missing:
-                assert self.lagged, "comments left out for one who was never slow"
+                assert self.viewer is not None
+                assert self.viewer.stalls, "comments left out for one who was never slow"
                 assert before >= self.promised, "comments left out for one who resumed"
         elif message["type"] == "welcome" and not message["resumed"]:
             self._check_snapshot(message)
@@ -373,7 +408,7 @@ class Crowd(RuleBasedStateMachine):
         self._patch = pytest.MonkeyPatch()
         self._patch.setattr(fanout, "SLICE", 1)
         self._patch.setattr(fanout, "CATCH_UP_EVENTS", 4)
-        self._patch.setattr(fanout, "COMMENTS_AFTER_LAG", 2)
+        self._patch.setattr(fanout, "COMMENTS_AFTER_LAG", 1)
         self._patch.setattr(Log, "_TRIM_STEP", 1)
         self.loop = VirtualLoop()
 
@@ -438,7 +473,10 @@ class Crowd(RuleBasedStateMachine):
             if event["type"] == "pinned":
                 self.pinned = codec._json_encoder.encode(event["pinned"])
         if likes is not None:
-            self.numbers = {"likes": self.count, "stock": {**self.numbers.get("stock", {}), f"s-{likes}": self.count}}
+            self.numbers = {
+                "likes": self.count,
+                "stock": {**self.numbers.get("stock", {}), f"s-{likes}": self.count},
+            }
         delivery = self.stage.delivery(
             *entries,
             first=self.head + 1,
@@ -518,13 +556,17 @@ class Crowd(RuleBasedStateMachine):
         assert isinstance(viewer.client, _Watched)
         resumable = resume is not None and resume[0] == self.room.log.epoch and self.room.log.holds(resume[1])
         viewer.client.promised = self.room.audience.flushed if resumable else 0
-        viewer.client.lagged = False
+        viewer.client.viewer = viewer
         self.viewers.append(viewer)
         self.sent_orders[viewer] = []
         viewer.open(resume=resume)
         assert viewer.client.welcomes[-1]["resumed"] == resumable
 
-    @rule(user=st.sampled_from(_USERS), group=st.integers(0, GROUPS - 1), capacity=st.sampled_from([None, None, 0, 1]))
+    @rule(
+        user=st.sampled_from(_USERS),
+        group=st.integers(0, GROUPS - 1),
+        capacity=st.sampled_from([None, None, 0, 1]),
+    )
     def join(self, user: str, group: int, capacity: int | None) -> None:
         """Somebody new comes."""
         viewer = FakeViewer(self.room, user, group, _Watched(self.truth, self.floor))
@@ -532,7 +574,11 @@ class Crowd(RuleBasedStateMachine):
         self._join(viewer, None)
 
     @precondition(lambda self: self.left)
-    @rule(which=st.integers(0, 99), group=st.integers(0, GROUPS - 1), capacity=st.sampled_from([None, None, 0, 1]))
+    @rule(
+        which=st.integers(0, 99),
+        group=st.integers(0, GROUPS - 1),
+        capacity=st.sampled_from([None, None, 0, 1]),
+    )
     def come_back(self, which: int, group: int, capacity: int | None) -> None:
         """Somebody who was cut off resumes from what it has."""
         old = self.left.pop(which % len(self.left))
@@ -603,8 +649,6 @@ class Crowd(RuleBasedStateMachine):
         audience = self.room.audience
         assert set(audience.everyone()) == set(self.viewers)
         for viewer in self.viewers:
-            assert isinstance(viewer.client, _Watched)
-            viewer.client.lagged |= viewer.paused
             along = viewer in audience.groups[viewer.group]
             assert along != (viewer in audience.lagging)
             assert along == (viewer.cursor != -1)
@@ -656,7 +700,7 @@ class Crowd(RuleBasedStateMachine):
 TestCrowd = Crowd.TestCase
 TestCrowd.settings = settings(
     report_multiple_bugs=False,
-    max_examples=120,
+    max_examples=200,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],

@@ -12,7 +12,17 @@ from liveroom.protocol.events import Sale
 from liveroom.protocol.messages import Welcome
 from liveroom.server.room.flush import GROUPS, encoding_of
 from liveroom.server.room.present import ENDED_SALES_SHOWN, RECENT_COMMENTS, Present
-from tests.room.fakes import LIMITS, NOW_MS, comment, comment_removed, decode, notice, pinned, room_closed, sale
+from tests.room.fakes import (
+    LIMITS,
+    NOW_MS,
+    comment,
+    comment_removed,
+    decode,
+    notice,
+    pinned,
+    room_closed,
+    sale,
+)
 
 ALL_GROUPS = pytest.mark.parametrize("group", range(GROUPS))
 
@@ -42,7 +52,9 @@ def _stored(id: str, **changes: Any) -> bytes:
 @pytest.mark.parametrize("resumed", [False, True])
 def test_a_welcome_is_one_in_every_group(group: int, resumed: bool) -> None:
     """The joined bytes are a ``Welcome`` with the values that were put in, whatever the encoding."""
-    present = _present(sales=[_stored("s-1")], state=b'{"likes":7,"viewers":2,"stock":{"s-1":4},"orders":{"s-1":3}}')
+    present = _present(
+        sales=[_stored("s-1")], state=b'{"likes":7,"viewers":2,"stock":{"s-1":4},"orders":{"s-1":3}}'
+    )
     present.apply([comment("c-1"), notice("hello"), comment("c-2"), pinned("A mug")])
     message = _welcome(present, group, resumed=resumed)
     welcome = msgspec.convert(message, Welcome)

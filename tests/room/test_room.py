@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from liveroom.server.room.fanout import CATCH_UP_EVENTS
 from liveroom.server.room.flush import GROUPS
 from liveroom.server.room.log import Log
 from liveroom.server.room.ports import Delivery
@@ -18,13 +19,13 @@ from tests.room.fakes import (
     comment,
     loaded_room,
     notice,
-    on_virtual_time,
     order,
     pinned,
     room_closed,
     sale,
     turns,
 )
+from tests.virtual_time import on_virtual_time
 
 FACT_S, CHATTER_S, HOT_S, STATE_S = 0.05, 0.1, 0.5, 0.25
 WINDOWS = SETTINGS._replace(
@@ -175,6 +176,7 @@ async def test_one_who_resumes_within_the_window_gets_exactly_what_it_missed(gro
     assert (welcome["resumed"], welcome["offset"], welcome["recent"]) == (True, 7, [])
     assert viewer.client.texts() == texts[7:]
     assert all("skipped" not in batch for batch in viewer.client.batches)
+    assert all(len(batch["events"]) <= CATCH_UP_EVENTS for batch in viewer.client.batches)
     stage.deliver(notice("next"))
     await asyncio.sleep(1)
     assert viewer.client.texts() == [*texts[7:], "next"]
@@ -206,9 +208,7 @@ async def test_one_who_resumes_ahead_of_this_node_waits_for_it() -> None:
     assert viewer.client.texts() == ["b", "c"]
 
 
-@pytest.mark.parametrize(
-    "resume", [("e1", 5), ("e1", 31), ("e1", 10**12), ("other", 28), ("", 0)], ids=str
-)
+@pytest.mark.parametrize("resume", [("e1", 5), ("e1", 31), ("e1", 10**12), ("other", 28), ("", 0)], ids=str)
 @on_virtual_time
 async def test_a_resume_that_cannot_be_kept_is_a_snapshot(
     resume: tuple[str, int], monkeypatch: pytest.MonkeyPatch
@@ -367,9 +367,9 @@ async def test_what_cannot_be_filled_restarts_everyone(
     stage.deliver(notice("a"))
     await turns()
     assert stalled.paused
-    deliveries = [] if first is None else [
-        Delivery(epoch, first, NOW_MS, [notice("x"), comment("y")], [], None)
-    ]
+    deliveries = (
+        [] if first is None else [Delivery(epoch, first, NOW_MS, [notice("x"), comment("y")], [], None)]
+    )
     changed: list[None] = []
     stage.room.on_sales_changed = lambda: changed.append(None)
     stage.room.repair(loaded_room(deliveries, epoch=epoch, offset=offset, pinned=b'{"title":"P"}'))
@@ -409,6 +409,23 @@ async def test_a_pass_under_way_ends_when_everyone_starts_afresh(monkeypatch: py
     await asyncio.sleep(1)
     assert all(viewer.client.texts() == ["new"] for viewer in viewers)
     assert [len(viewer.client.batches) for viewer in viewers] == [2] * 4 + [1] * 5
+
+
+@on_virtual_time
+async def test_who_starts_afresh_with_a_full_socket_is_not_written_to_until_it_drains() -> None:
+    """The new welcome waits in its socket; what follows waits in the log."""
+    stage = Stage()
+    viewer = stage.join()
+    stage.room.repair(loaded_room(epoch="e2"))
+    viewer.capacity = 0
+    stage.deliver(orders=[("ann", order("o-1"))])
+    assert viewer.paused
+    stage.room.restart(viewer, b"[]")
+    stage.deliver(comment("c-1"), notice("a"))
+    await asyncio.sleep(1)
+    assert viewer.client.texts() == []
+    viewer.drain()
+    assert viewer.client.texts() == ["c-1", "a"]
 
 
 @on_virtual_time
