@@ -18,7 +18,8 @@ from liveroom.server.room.ports import Refused, Unavailable
 from liveroom.server.sale import desk as module
 from liveroom.server.sale.desk import ClaimDesk
 from liveroom.server.sale.ports import ClaimAnswer, ClaimRequest
-from tests.room.fakes import on_virtual_time, turns
+from tests.room.fakes import turns
+from tests.virtual_time import on_virtual_time
 
 
 @dataclass
