@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,34 @@ async def test_two_nodes_on_one_redis_show_one_room(tmp_path: Path) -> None:
         assert not [m for m in bob.messages if m["type"] == "order"]
         for watcher in (ann, bob, ann_too):
             await watcher.leave()
+
+
+async def test_a_viewer_that_stalls_has_every_fact_on_return(server: Liveroom, room: str) -> None:
+    """It stops reading until its socket is full, and then gets what it missed: whole, in order, once."""
+    stalled = await Watcher(server.room_url(room, "slow")).join()
+    await stalled.stall()
+    quick = await Watcher(server.room_url(room, "quick")).join()
+    filler = "x" * 2000
+    for first in range(0, 2000, 50):  # 4 MB: more than the sockets on both sides hold
+        events = [
+            {"type": "custom", "name": filler[:60], "data": [n, filler]} for n in range(first, first + 50)
+        ]
+        await asyncio.to_thread(server.request, "POST", f"/v1/rooms/{room}/events", {"events": events})
+    await quick.until(lambda w: len(w.of("custom")) == 2000)
+    metrics = await asyncio.to_thread(_metrics, server)
+    assert metrics["liveroom_viewers_lagging"] >= 1
+    stalled.go_on()
+    await stalled.until(lambda w: len(w.of("custom")) == 2000)
+    assert [event["data"][0] for event in stalled.of("custom")] == list(range(2000))
+    assert stalled.events == quick.events
+    await stalled.leave()
+    await quick.leave()
+
+
+def _metrics(server: Liveroom) -> dict[str, float]:
+    with urllib.request.urlopen(f"{server.http}/metrics", timeout=10) as answer:  # noqa: S310
+        lines = answer.read().decode().splitlines()
+    return {
+        name: float(value)
+        for name, value in (line.split() for line in lines if line[0] != "#" and "{" not in line)
+    }

@@ -109,6 +109,20 @@ class Watcher:
         """The events of one type."""
         return [event for event in self.events if event["type"] == kind]
 
+    async def stall(self) -> None:
+        """Stop reading; the connection stays."""
+        assert self._socket is not None
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait((self._task,))
+        self._socket.transport.pause_reading()  # type: ignore[attr-defined]
+
+    def go_on(self) -> None:
+        """Read on after a stall."""
+        assert self._socket is not None
+        self._socket.transport.resume_reading()  # type: ignore[attr-defined]
+        self._task = asyncio.create_task(self._read(self._socket))
+
     async def cut(self) -> None:
         """Lose the connection without a word."""
         assert self._socket is not None

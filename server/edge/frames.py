@@ -53,6 +53,11 @@ class FrameReader:
         self._squeezed = False
         self._total = 0
 
+    @property
+    def idle(self) -> bool:
+        """Tell whether nothing is kept: no frame and no message is incomplete."""
+        return not self._kept and self._fragments is None
+
     def feed(self, data: bytes) -> list[Message]:
         """Take bytes; returns what became complete.
 

@@ -216,13 +216,27 @@ def write_slice(viewers: list[Viewer], start: int, frame: bytes, before: int, af
     """Write one frame to a slice of viewers. The hot loop: each line of it is needed.
 
     The check leaves out who left, lags or has caught up by itself since the pass began; the cursor is set
-    first because ``write`` may call back at once that the socket is full, and then it is what is kept.
+    first because a full socket calls back at once, and then it is what is kept.
     """
+    size = len(frame)
     for viewer in viewers[start : start + SLICE]:
         if viewer.cursor == before:
             viewer.cursor = after
-            write = viewer.write  # loaded apart from the call: CPython then reads the slot directly
+            send = viewer.send  # loaded apart from the call: CPython then reads the slot directly
             try:
-                write(frame)
-            except Exception:  # a transport that has just closed; its connection_lost follows
+                sent = send(frame)
+            except BlockingIOError:
+                sent = 0
+            except Exception:  # a socket that has just broken; its connection_lost follows
                 viewer.drop()
+                continue
+            if sent != size:
+                write_rest(viewer, frame[sent:])
+
+
+def write_rest(viewer: Viewer, rest: bytes) -> None:
+    """Leave to the transport what a full socket did not take; it then takes the viewer out of the pass."""
+    try:
+        viewer.write(rest)
+    except Exception:
+        viewer.drop()

@@ -162,7 +162,10 @@ class Viewer(Protocol):
     group: int  # which of the four encodings; see ``flush``
     cursor: int  # offset of the last event written, or ALONE when it does not go with the pass
     paused: bool  # its socket takes no more at the moment
-    write: Callable[[bytes], None]
+    send: Callable[[bytes], int]  # give the socket what it takes at once; returns how many bytes that was
+
+    def write(self, data: bytes) -> None:
+        """Write all of it; what the socket does not take at once waits, and the viewer is paused meanwhile."""
 
     def reply(self, message: msgspec.Struct) -> None:
         """Write a message that is for this viewer alone."""

@@ -204,6 +204,8 @@ class FakeViewer:
         self.cursor = ALONE
         self.paused = False
         self.write: Callable[[bytes], None] = self._write
+        self.send: Callable[[bytes], int] = self._send
+        self.begun = b""  # of a frame that the full socket took in part
         self.capacity: int | None = None
         self.broken = False
         self.gone = False
@@ -216,7 +218,20 @@ class FakeViewer:
         self.byes: list[tuple[str, int | None]] = []
         self.on_frame: Callable[[dict[str, Any]], None] = self.client.take
 
+    def _send(self, frame: bytes) -> int:
+        """Take what the socket takes: all of it, or of a full one by turns a part and nothing."""
+        if self.broken:
+            raise BrokenPipeError
+        if self.capacity is None or self.capacity > 0:
+            self.write(frame)
+            return len(frame)
+        if self.stalls % 2:
+            raise BlockingIOError
+        self.begun = frame[: len(frame) // 2]
+        return len(self.begun)
+
     def _write(self, frame: bytes) -> None:
+        frame, self.begun = self.begun + frame, b""
         if self.broken:
             raise RuntimeError("unable to perform operation on a closed transport; the handler is closed")
         self.frames.append(frame)
