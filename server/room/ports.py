@@ -80,7 +80,7 @@ class Beat(NamedTuple):
     now: int
     told: bool
     pending: bool
-    due: int | None
+    due: int | None = None
 
 
 class Append(NamedTuple):

@@ -17,8 +17,9 @@ from liveroom.server.room.desk import Ids
 from liveroom.server.room.ports import Refused, Unavailable
 from liveroom.server.sale import desk as module
 from liveroom.server.sale.desk import ClaimDesk
-from liveroom.server.sale.ports import ClaimAnswer, ClaimRequest
-from tests.room.fakes import turns
+from liveroom.server.sale.known import KnownSales
+from liveroom.server.sale.ports import ClaimAnswer, ClaimAnswers, ClaimRequest
+from tests.room.fakes import NOW_MS, turns
 from tests.virtual_time import on_virtual_time
 
 
@@ -40,23 +41,32 @@ class _Store:
         self.orders: dict[str, dict[str, Any]] = {}
         self.held: asyncio.Event | None = None
 
-    async def claims(self, room: str, sale: str, requests: list[ClaimRequest]) -> list[ClaimAnswer]:
+    async def claims(self, room: str, sale: str, requests: list[ClaimRequest]) -> ClaimAnswers:
         """See ``SaleStore``."""
         self.calls.append((room, sale, requests))
         if self.held is not None:
             await self.held.wait()
         if self.fault is not None:
             raise self.fault
-        return [
-            self.answers.get(request.user, ClaimAnswer("reserved", request.order, 5)) for request in requests
-        ]
+        return ClaimAnswers(
+            [
+                self.answers.get(request.user, ClaimAnswer("reserved", request.order, 5))
+                for request in requests
+            ],
+            None,
+        )
 
-    async def order(self, room: str, order: str) -> bytes | None:
-        """See ``SaleStore``."""
+    async def act_on_order(self, room: str, order: str, action: str, *, buyer: str = "") -> bytes:
+        """See ``SaleStore``: a cancel by the buyer, of an order that is held."""
+        assert action == "cancel_mine"
         if self.fault is not None:
             raise self.fault
         found = self.orders.get(order)
-        return None if found is None else msgspec.json.encode(found)
+        if found is None or found["user"] != buyer:
+            raise Refused("unknown_order", "you have no such order in this room")
+        if found["status"] != "reserved":
+            raise Refused("wrong_state", f"cannot cancel an order that is {found['status']}")
+        return msgspec.json.encode(found | {"status": "cancelled"})
 
 
 class _Stage:
@@ -64,7 +74,8 @@ class _Stage:
 
     def __init__(self) -> None:
         self.store = _Store()
-        self.desk = ClaimDesk(self.store, Ids("p"))  # type: ignore[arg-type]
+        self.known = KnownSales()
+        self.desk = ClaimDesk(self.store, Ids("p"), self.known, lambda: NOW_MS)  # type: ignore[arg-type]
         self.answers: list[tuple[str, Ack | Refused]] = []
 
     def _done(self, user: str) -> Callable[[Ack | Refused], None]:

@@ -75,7 +75,7 @@ def test_a_sale_within_its_bounds_may_be_made(changes: dict[str, Any]) -> None:
         ({"ends_at": -1}, "ends_at"),
         ({"starts_at": _NOW, "ends_at": _NOW}, "ends_at"),
         ({"starts_at": _NOW, "ends_at": _NOW - 1}, "ends_at"),
-        ({"hold_seconds": 60}, "hold_seconds"),
+        ({"hold_seconds": 86_401}, "hold_seconds"),
         ({"hold_seconds": -1}, "hold_seconds"),
     ],
     ids=str,
