@@ -225,3 +225,22 @@ def _metrics(server: Liveroom) -> dict[str, float]:
         name: float(value)
         for name, value in (line.split() for line in lines if line[0] != "#" and "{" not in line)
     }
+
+
+async def test_a_claim_right_after_a_restock_is_never_told_the_old_answer(
+    server: Liveroom, room: str
+) -> None:
+    """The node answers late claims by itself, and still the host's restock counts from its answer on."""
+    path = f"/v1/rooms/{room}/sales"
+    sale = (await asyncio.to_thread(server.request, "POST", path, SALE | {"stock": 1}))["sale"]
+    await asyncio.to_thread(server.request, "POST", f"{path}/{sale}/open")
+    ann = await Watcher(server.room_url(room, "ann")).join()
+    assert (await ann.ask(type="claim", id="a", sale=sale, quantity=1))["status"] == "reserved"
+    for n in range(25):
+        late = await Watcher(server.room_url(room, f"late{n}")).join()
+        assert (await late.ask(type="claim", id="l", sale=sale, quantity=1))["status"] == "sold_out"
+        await asyncio.to_thread(server.request, "POST", f"{path}/{sale}/restock", {"add": 1})
+        assert (await late.ask(type="claim", id="again", sale=sale, quantity=1))["status"] == "reserved"
+        assert (await late.ask(type="claim", id="again", sale=sale, quantity=1))["status"] == "reserved"
+        await late.leave()
+    await ann.leave()

@@ -60,7 +60,9 @@ async def post_action(call: Call) -> web.Response:
         check_restock(units)
     sale, idempotency = call.id("sale"), call.idempotency()
     await call.context.hub.ensure(call.room)
-    return answer(await call.context.sales.act(call.room, sale, cast(Action, action), units, idempotency))
+    changed = await call.context.sales.act(call.room, sale, cast(Action, action), units, idempotency)
+    call.context.claims.sale_told(call.room, changed)
+    return answer(changed)
 
 
 async def patch_sale(call: Call) -> web.Response:
@@ -69,7 +71,9 @@ async def patch_sale(call: Call) -> web.Response:
     fields = check_changes(changes)
     sale, idempotency = call.id("sale"), call.idempotency()
     await call.context.hub.ensure(call.room)
-    return answer(await call.context.sales.act(call.room, sale, "change", 0, idempotency, fields))
+    changed = await call.context.sales.act(call.room, sale, "change", 0, idempotency, fields)
+    call.context.claims.sale_told(call.room, changed)
+    return answer(changed)
 
 
 async def get_audit(call: Call) -> web.Response:

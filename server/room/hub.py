@@ -208,6 +208,7 @@ class Hub:
             except Exception:
                 _log.exception("reading what room %s missed failed", room.id)
                 await asyncio.sleep(_REPAIR_RETRY_S)
+                self._held[room.id].clear()
                 continue
             if loaded is None:
                 _log.error("room %s is gone from the store", room.id)

@@ -85,6 +85,13 @@ class ClaimDesk:
         self._asking[asker] += 1
         batch.submit(ClaimRequest(viewer.user, viewer.name, id, command.quantity, self._ids.next()), answered)
 
+    def sale_told(self, room: str, sale: bytes) -> None:
+        """Take in a sale the host has just changed here, as JSON, before its fact comes by the subscription.
+
+        So a claim that follows the host's answer on this node never meets what was known before it.
+        """
+        self._known.sale_told(room, sale)
+
     def _open(self, room: str, sale: str) -> Batched[ClaimRequest, ClaimAnswer]:
         if len(self._sales) >= _KEEP_QUIET_SALES:
             # What clients name is not trusted: names that were asked for once must not stay.
