@@ -101,10 +101,16 @@ class Page:
             f"document.querySelector({quoted})?.checkVisibility() && !document.querySelector({quoted}).disabled"
         )
         box = await self.evaluate(
-            f"""(() => {{
-                const one = document.querySelector({quoted});
-                one.scrollIntoView({{block: "center", inline: "center", behavior: "instant"}});
-                const box = one.getBoundingClientRect();
+            f"""(async () => {{
+                // The place must hold still: an answer that is on its way may draw the page anew.
+                let one, box, before;
+                do {{
+                    before = box;
+                    one = document.querySelector({quoted});
+                    one.scrollIntoView({{block: "center", inline: "center", behavior: "instant"}});
+                    box = one.getBoundingClientRect();
+                    await new Promise((resolve) => setTimeout(resolve, 50));
+                }} while (!before || before.x !== box.x || before.y !== box.y);
                 const x = box.x + box.width / 2, y = box.y + box.height / 2;
                 const hit = document.elementFromPoint(x, y);
                 return {{x, y, hit: one.contains(hit), by: hit?.outerHTML.slice(0, 120)}};

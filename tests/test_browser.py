@@ -106,6 +106,7 @@ async def test_markup_shows_as_text(browser: Browser, site: Site) -> None:
         await page.sees(".comment b", HOSTILE_NAME)
     await make_sale(console, title=HOSTILE)
     await console.click("[data-action=open]")
+    await console.wait_for("document.querySelector('[data-action=pause]')")
     await mallory.click(".claim")
     await bob.sees(".toast", HOSTILE_NAME)
     await console.sees("#orders", HOSTILE_NAME)
@@ -347,6 +348,7 @@ async def test_nothing_is_cut_off(browser: Browser, site: Site, size: tuple[int,
     console, alice = await host(browser, site), await join(browser, site, "alice")
     await make_sale(console, title="A bag with a very long name indeed, in natural white, large")
     await console.click("[data-action=open]")
+    await console.wait_for("document.querySelector('[data-action=pause]')")  # the card was drawn anew
     await console.click("[data-action=pin]")
     await alice.sees("#pin", "A bag")
     for page in (console, alice):
