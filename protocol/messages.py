@@ -6,7 +6,7 @@ here are their schema, used by clients and by the tests that hold both together.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -161,5 +161,3 @@ class Bye(msgspec.Struct, tag="bye", tag_field="type", gc=False):
 
 Message = Welcome | Batch | Ack | Error | OrderMessage | Pong | Bye
 MESSAGE_TYPES = ("welcome", "batch", "ack", "error", "order", "pong", "bye")
-
-AnyMap = dict[str, Any]

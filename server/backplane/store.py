@@ -365,13 +365,6 @@ class RedisStore:
         """See ``SaleStore``."""
         return await read_keeping(self._pipe.call)
 
-    async def ping(self) -> None:
-        """See that Redis answers.
-
-        :raises Unavailable: it does not.
-        """
-        await self._read("PING")
-
     async def _read(self, *words: Any) -> Any:
         try:
             return await self._pipe.call(*words)
